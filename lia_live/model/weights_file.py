@@ -1,0 +1,220 @@
+"""Weights on disk: strict reading, atomic writing. Safetensors only; nothing here unpickles."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor
+
+from lia_live.errors import StorageError, WeightsError
+from lia_live.model.config import LIAConfig
+from lia_live.model.directions import Direction
+from lia_live.model.header import DTYPES, Header
+from lia_live.model.layers import fir_kernel
+from lia_live.model.lia import LIA
+
+MAX_BYTES = 1 << 30
+"""Larger files are refused before they are opened; the largest network (1024 px, width 2) is below."""
+NAMED_AT_MOST = 4
+"""How many wrong keys a message lists."""
+WRONG_NETWORK = "these weights are for another network or damaged: fetch or convert them again"
+_STORED = {"F16": torch.float16, "F32": torch.float32}
+
+
+def read_weights(path: Path) -> LIA:
+    """The network of a lia-live safetensors file: float32, cpu, eval mode.
+
+    Strict: exact keys, shapes, dtypes; finite numbers; the unaltered FIR. Raises ``WeightsError``, or
+    ``StorageError`` where the file may not be read.
+    """
+    check_readable(path, MAX_BYTES)
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            header = Header.from_metadata(file.metadata())
+            names = list(file.keys())
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+            dtypes = {name: str(file.get_slice(name).get_dtype()) for name in names}
+            network = skeleton(header.config)
+            check_shapes(shapes, expected_shapes(network))
+            _check_dtypes(dtypes)
+            # copy: what safetensors returns may be a view of the mapped file, which others may rewrite
+            tensors = {name: file.get_tensor(name).to(torch.float32, copy=True) for name in names}
+    except SafetensorError as error:
+        raise WeightsError(
+            f"{path.name} is not a whole safetensors file ({str(error)[:120]})",
+            "it may be cut short or of another kind: copy or download it again",
+        ) from error
+    except WeightsError as error:
+        raise WeightsError(f"{path.name}: {error.message}", error.hint) from error
+    fill(network, tensors, path.name)
+    network.name, network.licence, network.directions = (
+        header.name,
+        header.licence,
+        header.directions,
+    )
+    return network
+
+
+def save_weights(
+    model: LIA,
+    path: str | Path,
+    *,
+    name: str | None = None,
+    licence: str | None = None,
+    directions: Iterable[Direction] | None = None,
+    dtype: str = "float32",
+    metadata: Mapping[str, str] | None = None,
+) -> Path:
+    """Write ``model`` as one safetensors file; what is left out is taken from the model.
+
+    ``dtype``: "float32", or "float16" for half the size (loading casts back). The file appears whole or
+    not at all. Raises ``WeightsError`` for numbers that are not finite or do not fit, ``StorageError``
+    for no space or no permission.
+    """
+    path = Path(path)
+    header = Header(
+        config=model.config,
+        directions=model.directions if directions is None else tuple(directions),
+        name=model.name if name is None else name,
+        licence=model.licence if licence is None else licence,
+        dtype=dtype,
+        extra=dict(metadata or {}),
+    )
+    stored = getattr(torch, DTYPES[DTYPES.index(dtype)])
+    tensors = {
+        key: value.detach().to("cpu", stored).contiguous().clone()
+        for key, value in model.state_dict().items()
+    }
+    bad = [key for key, value in tensors.items() if not bool(torch.isfinite(value).all())]
+    if bad:
+        raise WeightsError(
+            f"not saved: {_some(bad)} hold numbers that are not finite as {dtype}",
+            "training diverged, or the numbers need dtype float32",
+        )
+    write_atomically(path, safetensors_bytes(tensors, metadata=header.to_metadata()))
+    return path
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """All of ``data`` under ``path``, or nothing and a ``StorageError``. Survives a power cut once it returns."""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with open(part, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        if os.name == "posix":
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}",
+            f"free {len(data) / 1e6:.0f} MB"
+            if full
+            else "choose a folder that exists and may be written to",
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_readable(path: Path, limit: int) -> None:
+    """Raise unless ``path`` is a plain file, readable, not empty and at most ``limit`` bytes."""
+    if not path.exists():
+        raise WeightsError(
+            f"there is no weights file {path}",
+            'check the spelling, or leave it out for the shipped weights ("default")',
+        )
+    if not path.is_file():
+        raise WeightsError(
+            f"{path} is not a file", "give a .safetensors file, or an official LIA .pt"
+        )
+    size = path.stat().st_size
+    if not 0 < size <= limit:
+        what = (
+            "is empty"
+            if size == 0
+            else f"has {size / 1e6:.0f} MB, more than the {limit / 1e6:.0f} allowed"
+        )
+        raise WeightsError(
+            f"{path.name} {what}", "a LIA network has 5 to 200 MB: is this the right file?"
+        )
+    if not os.access(path, os.R_OK):
+        raise StorageError(f"{path} may not be read", "change its permissions (chmod u+r)")
+
+
+def skeleton(config: LIAConfig) -> LIA:
+    """The network without numbers (device "meta"): costs milliseconds at any size."""
+    with torch.device("meta"):
+        return LIA(config)
+
+
+def expected_shapes(network: LIA) -> dict[str, tuple[int, ...]]:
+    """Key -> shape of everything that a file of this network holds."""
+    return {key: tuple(value.shape) for key, value in network.state_dict().items()}
+
+
+def check_shapes(
+    found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Raise ``WeightsError`` that names the first missing or extra keys, or the first wrong shapes."""
+    missing = sorted(set(expected) - set(found))
+    extra = sorted(set(found) - set(expected))
+    if missing or extra:
+        parts = [f"{len(missing)} keys are missing ({_some(missing)})"] if missing else []
+        parts += [f"{len(extra)} keys do not belong ({_some(extra)})"] if extra else []
+        raise WeightsError(" and ".join(parts), WRONG_NETWORK)
+    wrong = [
+        f"{key} is {_shape(found[key])}, expected {_shape(expected[key])}"
+        for key in sorted(expected)
+        if found[key] != expected[key]
+    ]
+    if wrong:
+        raise WeightsError(f"{len(wrong)} shapes are wrong: {'; '.join(wrong[:2])}", WRONG_NETWORK)
+
+
+def fill(network: LIA, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Put float32 ``tensors`` (keys and shapes already checked) into a ``skeleton``, after looking at every number."""
+    bad = [key for key, value in tensors.items() if not bool(torch.isfinite(value).all())]
+    if bad:
+        raise WeightsError(
+            f"{where}: {len(bad)} tensors hold NaN or infinity ({_some(bad)})",
+            "the training that made it diverged: take an earlier checkpoint",
+        )
+    for key, value in tensors.items():
+        # A fixed part of the architecture that the official format happens to store.
+        if key.endswith(".kernel"):
+            fir = fir_kernel(4.0 if key.startswith("dec.") else 1.0)
+            if not torch.allclose(value, fir, rtol=0, atol=1e-6):
+                raise WeightsError(f"{where}: {key} is not LIA's FIR filter", WRONG_NETWORK)
+    network.load_state_dict(dict(tensors), strict=True, assign=True)
+    network.eval()
+
+
+def _check_dtypes(dtypes: Mapping[str, str]) -> None:
+    wrong = [f"{key} is {dtype}" for key, dtype in sorted(dtypes.items()) if dtype not in _STORED]
+    if wrong:
+        raise WeightsError(
+            f"{len(wrong)} tensors are neither F16 nor F32 ({'; '.join(wrong[:2])})",
+            "save the weights with dtype float16 or float32",
+        )
+
+
+def _some(keys: list[str]) -> str:
+    more = len(keys) - NAMED_AT_MOST
+    return ", ".join(keys[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "×".join(str(n) for n in shape) or "a scalar"
