@@ -1,0 +1,74 @@
+"""``lia-live avatar build|info``: a picture encoded once into a bundle; what a bundle holds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from lia_live.cli.flags import add_consent_flag, add_model_flags, model_settings
+from lia_live.cli.interrupts import Interrupts
+from lia_live.cli.parser import Command, Parser
+from lia_live.errors import ConfigError
+
+
+def _add_build(parser: Parser) -> None:
+    parser.add_argument("picture", type=Path, help="JPEG, PNG, WebP: a portrait")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE.avatar", help="default: beside the picture"
+    )
+    parser.add_argument("--face", type=int, metavar="N", help="which face, 1 is the largest")
+    parser.add_argument("--name", help="how the avatar is called (default: the picture's name)")
+    add_consent_flag(parser)
+    add_model_flags(parser)
+
+
+def _build(flags: argparse.Namespace, interrupts: Interrupts) -> int:
+    from lia_live.cli.consent import ConsentBook
+    from lia_live.cli.portraits import BUNDLE, Portrait, open_portrait, settle_portraits
+
+    picture: Path = flags.picture
+    out: Path = getattr(flags, "out", picture.with_suffix(BUNDLE))
+    if out.suffix.lower() != BUNDLE:
+        raise ConfigError(f"{out} does not end in {BUNDLE}", f"name a {BUNDLE} file after --out")
+    if picture.suffix.lower() == BUNDLE:
+        raise ConfigError(
+            f"{picture} is a bundle already", f"`lia-live avatar info {picture}` shows it"
+        )
+    settings = model_settings(flags)
+    consent = getattr(flags, "consent", None)
+    book = ConsentBook()
+    portrait: Portrait = settle_portraits([picture], consent, book)[0]
+
+    from lia_live.model import load_model
+
+    model = load_model(settings.weights, settings.device)
+    avatar = open_portrait(portrait, model, consent, book, face=getattr(flags, "face", None))
+    avatar.save(out)
+    print(
+        f"{out}: avatar {avatar.name} for model {avatar.fingerprint}, {out.stat().st_size / 1e6:.1f} MB"
+    )
+    return 0
+
+
+def _add_info(parser: Parser) -> None:
+    parser.add_argument("bundle", type=Path, help="a .avatar file")
+    parser.add_argument("--json", action="store_true", default=False, help="for other programs")
+
+
+def _info(flags: argparse.Namespace, interrupts: Interrupts) -> int:
+    from lia_live.avatar import describe
+
+    about = describe(flags.bundle)
+    if flags.json:
+        print(json.dumps(about, indent=1, default=str))
+    else:
+        for key, value in about.items():
+            print(f"{key + ':':<14}{value}")
+    return 0
+
+
+BUILD = Command(
+    "avatar build", "a picture into an .avatar bundle, encoded once", _add_build, _build
+)
+INFO = Command("avatar info", "what a bundle holds", _add_info, _info)

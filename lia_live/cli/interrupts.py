@@ -1,0 +1,79 @@
+"""Ctrl-C that never breaks a file in the middle of being written.
+
+Outside a guarded stretch the first signal raises ``KeyboardInterrupt`` at once. Inside ``deferred`` it
+calls back (or is only remembered) and the exception comes when the stretch has ended. A second
+signal while things are being closed is answered with a line; the third gives up on closing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
+
+class Interrupts:
+    """The signals of one command. Made and used by the main thread."""
+
+    def __init__(self) -> None:
+        self.pending = False
+        """True once a signal has come: loops look at it between two frames."""
+        self._count = 0
+        self._depth = 0
+        self._callbacks: list[Callable[[], None]] = []
+
+    @contextmanager
+    def installed(self) -> Iterator[Interrupts]:
+        """Take the signals over, and give them back. Does nothing off the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        before = {}
+        for number in _SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup keeps its meaning
+                before[number] = signal.signal(number, self._on_signal)
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def deferred(self, callback: Callable[[], None] | None = None) -> Iterator[None]:
+        """Let the block end in order: a signal calls ``callback`` (which asks the work to stop), and
+        ``KeyboardInterrupt`` is raised after the block, unless the block raised something itself.
+        """
+        if callback is not None:
+            self._callbacks.append(callback)
+        self._depth += 1
+        if self.pending and callback is not None:
+            callback()
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if callback is not None:
+                self._callbacks.remove(callback)
+        if self.pending and self._depth == 0:
+            raise KeyboardInterrupt
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.pending = True
+        self._count += 1
+        if self._count >= 3:
+            raise KeyboardInterrupt
+        if self._count == 2:
+            # not print: the signal may have come in the middle of one
+            os.write(2, b"\nclosing; press Ctrl-C once more to give up on it\n")
+            return
+        for callback in tuple(self._callbacks):
+            callback()
+        if self._depth == 0:
+            raise KeyboardInterrupt
