@@ -18,4 +18,6 @@ def client_directory() -> Path:
     for folder in (package / "client_web", package.parent / "client_web"):
         if (folder / "index.html").is_file():
             return folder
-    raise StorageError("the browser page is missing from this installation", "install lia-live again")
+    raise StorageError(
+        "the browser page is missing from this installation", "install lia-live again"
+    )
