@@ -1,0 +1,33 @@
+"""The range of motion codes that a set of weights was trained in, with soft ends."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+
+KNEE = 0.1
+"""Fraction of a direction's range, at either end, in which a code is bent instead of cut."""
+
+
+class SoftRange:
+    """Bends codes towards the ends of their range, without a corner.
+
+    ``low``, ``high``: (M,) the range; a direction where they are not finite or not in order is unbounded.
+    ``rest``: (M,) the avatar's own code: it passes unchanged wherever it lies, so a portrait at rest is
+    always shown as it is.
+    """
+
+    def __init__(self, low: Vector, high: Vector, rest: Vector) -> None:
+        span = high - low
+        bounded = np.isfinite(span) & (span > 0)
+        self._bend = np.where(bounded, KNEE * np.where(bounded, span, 0.0), 1.0)
+        self._low_knee = np.where(bounded, np.minimum(low + self._bend, rest), -np.inf)
+        self._high_knee = np.where(bounded, np.maximum(high - self._bend, rest), np.inf)
+
+    def __call__(self, code: Vector) -> Vector:
+        """(M,) in, (M,) out: unchanged between the knees, never further than the end of the range."""
+        inside = np.clip(code, self._low_knee, self._high_knee)
+        bent: Vector = inside + self._bend * np.tanh((code - inside) / self._bend)
+        return bent

@@ -1,0 +1,210 @@
+"""Finding the driver's neutral: the moment that the avatar's own picture is taken to correspond to.
+
+A bad neutral is what spoils relative transfer, so nobody is asked to strike a pose: every face of a short
+window is scored (frontal, eyes open, mouth closed, like the avatar) and the best ones are averaged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+
+
+class HeadShape(Protocol):
+    """The few numbers about a face that the score needs; ``track.FaceShape`` has them."""
+
+    @property
+    def yaw(self) -> float:
+        """Degrees, 0 when facing the camera."""
+        ...
+
+    @property
+    def pitch(self) -> float:
+        """Degrees, 0 when facing the camera."""
+        ...
+
+    @property
+    def roll(self) -> float:
+        """Degrees, 0 when upright."""
+        ...
+
+    @property
+    def mouth_open(self) -> float:
+        """0 closed, about 1 wide open."""
+        ...
+
+    @property
+    def eye_open_left(self) -> float:
+        """0 closed, larger is wider; any unit, compared within the window only."""
+        ...
+
+    @property
+    def eye_open_right(self) -> float:
+        """The same for the other eye."""
+        ...
+
+
+YAW, PITCH, ROLL, MOUTH, EYES = range(5)
+TOLERANCE = np.array([12.0, 20.0, 12.0, 0.12])
+"""Yaw, pitch, roll (degrees) and mouth opening at which a face counts 0.6. Pitch is lenient: few
+cameras stand at eye level, and a constant tilt cancels out in relative transfer."""
+EYE_RATIO = (0.55, 0.85)
+"""Eye opening as a fraction of this person's widest: shut below the first, open above the second."""
+LIKENESS_WEIGHT = 0.3
+"""How much of the score likeness to the avatar decides; the rest is frontal, open eyes, closed mouth."""
+UNKNOWN_QUALITY = 0.5
+"""Quality of a sample without landmarks (full-frame weights): only likeness decides."""
+AVERAGED = 5
+"""The neutral is the mean of up to this many best samples ..."""
+AVERAGED_WITHIN = 0.05
+"""... whose scores are this close to the best one."""
+CAPACITY = 300
+"""Samples kept; the oldest go first."""
+
+EASE_S = 0.15
+"""Time constant with which a better neutral takes over from the one in use."""
+GOOD_SCORE, EARLY_S = 0.9, 1.0
+"""A score this good ends the first search after this time."""
+POOR_SCORE = 0.3
+"""Below this score the search goes on after its window (the driver looked away all the time)."""
+ASKED_WINDOW_S = 0.5
+"""Window of a neutral that was asked for: the driver is posing now."""
+
+
+def measures(shape: HeadShape | None) -> Vector:
+    """(5,): yaw, pitch, roll, mouth opening, mean eye opening; NaN throughout when there is no shape."""
+    if shape is None:
+        return np.full(5, np.nan)
+    eyes = (shape.eye_open_left + shape.eye_open_right) / 2
+    return np.array([shape.yaw, shape.pitch, shape.roll, shape.mouth_open, eyes], dtype=np.float64)
+
+
+class NeutralSearch:
+    """Collects (code, shape) samples and names the best neutral so far. One thread.
+
+    ``rest``: (M,) the avatar's own code; ``scale``: (M,) typical deviations; ``avatar``: its shape if known.
+    """
+
+    def __init__(self, rest: Vector, scale: Vector, avatar: HeadShape | None) -> None:
+        self._rest = rest
+        self._scale = scale
+        self._avatar = measures(avatar)
+        self._codes: list[Vector] = []
+        self._shapes: list[Vector] = []
+
+    def add(self, code: Vector, shape: HeadShape | None) -> None:
+        """One sample: (M,) motion code, finite, and the shape of the face it came from."""
+        self._codes.append(code)
+        self._shapes.append(measures(shape))
+        if len(self._codes) > CAPACITY:
+            del self._codes[0], self._shapes[0]
+
+    def best(self) -> tuple[Vector, float]:
+        """The neutral code (M,) and its score in [0, 1]. At least one sample must have been added."""
+        codes, scores = np.stack(self._codes), self.scores()
+        order = np.argsort(-scores, kind="stable")[:AVERAGED]
+        chosen = order[scores[order] >= scores[order[0]] - AVERAGED_WITHIN]
+        return codes[chosen].mean(axis=0), float(scores[order[0]])
+
+    def scores(self) -> Vector:
+        """(n,) in [0, 1], oldest first. Earlier scores change as the widest eye opening becomes known."""
+        shapes = np.stack(self._shapes)  # (n, 5)
+        known = np.isfinite(shapes).all(axis=1)
+        quality = np.where(known, self._quality(shapes), UNKNOWN_QUALITY)
+        likeness = self._likeness(shapes, known)
+        score: Vector = quality * (1 - LIKENESS_WEIGHT + LIKENESS_WEIGHT * likeness)
+        return score
+
+    def _quality(self, shapes: Vector) -> Vector:
+        still = np.nan_to_num(shapes)
+        away = np.exp(-0.5 * ((still[:, :4] / TOLERANCE) ** 2).sum(axis=1))
+        widest = max(float(np.percentile(still[:, EYES], 90)), 1e-6)
+        shut, open_ = EYE_RATIO
+        eyes = np.clip((still[:, EYES] / widest - shut) / (open_ - shut), 0.0, 1.0)
+        quality: Vector = away * eyes
+        return quality
+
+    def _likeness(self, shapes: Vector, known: NDArray[np.bool_]) -> Vector:
+        """Like the avatar's shape where both are known, else like its code."""
+        away = (np.stack(self._codes) - self._rest) / self._scale
+        by_code = np.exp(-0.5 * (away**2).mean(axis=1))
+        if not np.isfinite(self._avatar).all():
+            return np.asarray(by_code)
+        gap = (np.nan_to_num(shapes)[:, :4] - self._avatar[:4]) / TOLERANCE
+        by_shape = np.exp(-0.5 * (gap**2).mean(axis=1))
+        return np.where(known, by_shape, by_code)
+
+
+class DriverNeutral:
+    """The neutral in use: searched from the first face on, improved during the window, then locked.
+
+    ``rest``, ``scale``, ``avatar``: as in ``NeutralSearch``. ``window_s``: length of the first search.
+    """
+
+    def __init__(
+        self, rest: Vector, scale: Vector, avatar: HeadShape | None, window_s: float
+    ) -> None:
+        self._scale = scale
+        self._window_s = window_s
+        self._early_s = min(EARLY_S, window_s)
+        self._search: NeutralSearch | None = NeutralSearch(rest, scale, avatar)
+        self._began: float | None = None
+        self._goal: Vector | None = None
+        self._value: Vector | None = None
+        self.score = 0.0
+        """Of the neutral in use, in [0, 1]; 0 before the first face."""
+
+    @property
+    def locked(self) -> bool:
+        """Chosen, and no longer being improved."""
+        return self._goal is not None and self._search is None
+
+    def restart(self, rest: Vector, avatar: HeadShape | None) -> None:
+        """Search anew, in a short window that begins with the next face; until then the old one serves."""
+        self._search = NeutralSearch(rest, self._scale, avatar)
+        self._began, self._window_s, self._early_s = None, ASKED_WINDOW_S, math.inf
+
+    def learn(self, samples: Iterable[tuple[Vector, HeadShape | None]]) -> float:
+        """Choose from these samples and lock; returns the score. Without any, nothing changes."""
+        search = self._search
+        if search is None:
+            return self.score
+        count = 0
+        for count, (code, shape) in enumerate(samples, start=1):  # noqa: B007
+            search.add(code, shape)
+        if count:
+            self._goal, self.score = search.best()
+            self._value, self._search = self._goal, None
+        return self.score
+
+    def follow(self, code: Vector, shape: HeadShape | None, now: float, passed: float) -> Vector:
+        """The neutral (M,) to use with this sample, ``passed`` seconds after the one before."""
+        if self._search is not None:
+            self._goal = self._improve(self._search, code, shape, now)
+        if self._goal is None:
+            raise RuntimeError("a neutral is searched for or known")  # by construction
+        if self._value is None:
+            self._value = self._goal
+        else:
+            share = 1 - math.exp(-passed / EASE_S)
+            self._value = self._value + share * (self._goal - self._value)
+        return self._value
+
+    def _improve(
+        self, search: NeutralSearch, code: Vector, shape: HeadShape | None, now: float
+    ) -> Vector:
+        if self._began is None:
+            self._began = now
+        search.add(code, shape)
+        goal, self.score = search.best()
+        lasted = now - self._began
+        over = lasted >= self._window_s and self.score >= POOR_SCORE
+        if over or (lasted >= self._early_s and self.score >= GOOD_SCORE):
+            self._search = None
+        return goal

@@ -1,0 +1,110 @@
+"""The avatar side of the model thread. Numbers go in, avatar pictures come out; no camera picture is in reach."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lia_live.engine.neutral import HeadShape
+from lia_live.engine.observer import Observation, ShapeOf
+from lia_live.engine.policy import Codes, MotionPolicy, PolicyConfig
+from lia_live.frame import Pixels
+from lia_live.interfaces import Clock
+
+if TYPE_CHECKING:
+    from lia_live.avatar import Avatar
+    from lia_live.model.directions import Direction
+    from lia_live.render.interface import LoadedAvatar, Renderer
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedAvatar:
+    """An avatar with everything done that does not depend on the frame."""
+
+    name: str
+    loaded: LoadedAvatar
+    """The renderer's own form of it."""
+    rest: NDArray[np.float32]
+    """(M,) its own motion code."""
+    shape: HeadShape | None
+    """Of the face in its picture; None if unknown."""
+    picture: Pixels
+    """(S, S, 3) its own picture, for backgrounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class AvatarPicture:
+    """The only kind of picture the output loop receives. Made by ``Performer`` alone."""
+
+    pixels: Pixels
+    """(S, S, 3) uint8 RGB, rendered; owned by this object."""
+    backdrop: Pixels
+    """(S, S, 3) the avatar's own picture."""
+    captured_at: float | None
+    """When the frame whose motion it shows was captured; None when no frame drove it (easing, breathing)."""
+    made_at: float
+    """When it was finished."""
+
+
+def prepare(avatar: Avatar, renderer: Renderer, shape_of: ShapeOf | None) -> PreparedAvatar:
+    """Load an avatar into the renderer. Any thread."""
+    landmarks = avatar.face_landmarks
+    shape = shape_of(landmarks) if landmarks is not None and shape_of is not None else None
+    rest = avatar.look.motion[0].detach().float().cpu().numpy()
+    return PreparedAvatar(
+        name=avatar.name,
+        loaded=renderer.load_avatar(avatar.look),
+        rest=np.array(rest, dtype=np.float32),
+        shape=shape,
+        picture=avatar.crop,
+    )
+
+
+class Performer:
+    """Motion policy and renderer: from what was observed to the avatar's picture. Model thread only."""
+
+    def __init__(
+        self,
+        renderer: Renderer,
+        avatar: PreparedAvatar,
+        config: PolicyConfig,
+        directions: Sequence[Direction],
+        clock: Clock,
+    ) -> None:
+        self._renderer = renderer
+        self._clock = clock
+        self._avatar = avatar
+        self.policy = MotionPolicy(config, directions, avatar.rest, avatar.shape)
+
+    @property
+    def avatar(self) -> PreparedAvatar:
+        """On stage now."""
+        return self._avatar
+
+    def switch(self, avatar: PreparedAvatar) -> None:
+        """Put another avatar on stage; the driver's neutral stays."""
+        self._avatar = avatar
+        self.policy.set_rest(avatar.rest, avatar.shape)
+
+    def pose(self, observation: Observation | None, now: float) -> Codes:
+        """One step of the policy: the code (M,) to render. None: no frame came."""
+        if observation is None:
+            return self.policy.step(None, None, now)
+        return self.policy.step(observation.alpha, observation.shape, observation.captured_at)
+
+    def render(self, code: Codes, captured_at: float | None) -> AvatarPicture:
+        """The avatar in that pose. Raises ``ValueError`` when the renderer's answer is not one picture."""
+        pictures = self._renderer.render([self._avatar.loaded], code[None])
+        size = self._renderer.config.size
+        if np.shape(pictures) != (1, size, size, 3) or pictures.dtype != np.uint8:
+            raise ValueError(
+                f"a rendered picture must be {(1, size, size, 3)} uint8, "
+                f"got {np.shape(pictures)} {pictures.dtype}"
+            )
+        # A copy: the renderer may reuse its buffer while the output thread still reads this one.
+        owned = pictures[0].copy()
+        return AvatarPicture(owned, self._avatar.picture, captured_at, self._clock.now())

@@ -1,0 +1,175 @@
+"""The track + model thread: newest camera frame to newest avatar picture, and the calm while none comes."""
+
+from __future__ import annotations
+
+import threading
+
+from lia_live.engine.config import PipelineConfig
+from lia_live.engine.faults import Faults
+from lia_live.engine.observer import Observation, Observer
+from lia_live.engine.performer import AvatarPicture, Performer
+from lia_live.engine.shelf import AvatarShelf
+from lia_live.engine.slot import Slot
+from lia_live.engine.stats import Stats
+from lia_live.frame import Crop, Frame
+from lia_live.interfaces import Clock
+
+NO_CAMERA_AFTER_S = 1.0
+"""Without a frame for this long, the status says that the camera is gone."""
+
+
+class PerformingLoop:
+    """Frames to avatar pictures until the frames are finished or ``stop`` is set.
+
+    No fault of one frame gets out: without a trusted code the policy brings the avatar to rest, without
+    a trusted rendering no picture is handed on and the output repeats the last one.
+    """
+
+    def __init__(
+        self,
+        frames: Slot[Frame],
+        pictures: Slot[AvatarPicture],
+        observer: Observer,
+        performer: Performer,
+        shelf: AvatarShelf,
+        config: PipelineConfig,
+        stats: Stats,
+        clock: Clock,
+        stop: threading.Event,
+        ready: threading.Event,
+    ) -> None:
+        self._frames = frames
+        self._pictures = pictures
+        self._observer = observer
+        self._performer = performer
+        self._shelf = shelf
+        self._config = config
+        self._stats = stats
+        self._clock = clock
+        self._stop = stop
+        self._ready = ready
+        self._faults = Faults(stats, clock, config.fault_limit_s)
+        self._stale = True
+        self._frame_at = clock.now()
+        self._idle = False
+        self._encode_s = 0.0
+        self._recalibrate = threading.Event()
+
+    def recalibrate(self) -> None:
+        """Have the tracker forget its locked scale before the next frame. Any thread."""
+        self._recalibrate.set()
+
+    def refresh(self) -> None:
+        """Settings changed: the next idle moment renders, even if the pose would stay. Any thread."""
+        self._stale = True
+
+    def run(self) -> None:
+        """Body of the thread."""
+        try:
+            self._warm_up()
+            self._rest()
+            self._ready.set()
+            while not self._stop.is_set():
+                frame = self._frames.take(self._patience())
+                if self._stop.is_set():
+                    break
+                self._change_avatar()
+                if frame is not None:
+                    self._perform(frame)
+                elif self._frames.finished:
+                    break
+                else:
+                    self._rest()
+        finally:
+            self._ready.set()
+            self._pictures.close()
+            self._observer.close()
+
+    def _patience(self) -> float:
+        """Seconds to wait for a frame: short while the avatar is being moved on without any."""
+        return 1 / self._config.fps if self._idle else self._config.idle_after_s
+
+    def _perform(self, frame: Frame) -> None:
+        """One camera frame. Its pixels end inside ``_observe``; from there on there are numbers."""
+        self._frame_at, self._idle = self._clock.now(), False
+        observation = self._observe(frame)
+        seen = observation.alpha is not None
+        self._stats.driver = "face" if seen else "no face"
+        if seen or self._stale or not self._performer.policy.settled:
+            self._show(observation, frame.captured_at)
+
+    def _rest(self) -> None:
+        """No frame came: move the avatar on without one, if there is anything to move."""
+        self._idle = True
+        if (
+            self._stats.driver != "starting"
+            and self._clock.now() - self._frame_at > NO_CAMERA_AFTER_S
+        ):
+            self._stats.driver = "no camera"
+        if self._stale or not self._performer.policy.settled:
+            self._show(None, None)
+
+    def _observe(self, frame: Frame) -> Observation:
+        crop = self._track(frame)
+        self._encode_s = 0.0
+        if crop is None:
+            return Observation.nobody(frame)
+        began = self._clock.now()
+        try:
+            observation = self._observer.encode(crop)
+        except Exception as error:  # whatever it is, the answer is the same: nobody was seen
+            self._faults.note("encoder", error)
+            return Observation.nobody(frame)
+        self._encode_s = self._clock.now() - began
+        self._faults.well("encoder")
+        self._stats.face_frames += 1
+        return observation
+
+    def _track(self, frame: Frame) -> Crop | None:
+        try:
+            if self._recalibrate.is_set():
+                self._recalibrate.clear()
+                self._observer.recalibrate()
+            with self._stats.track.measure(self._clock):
+                crop = self._observer.track(frame)
+        except Exception as error:
+            self._faults.note("tracker", error)
+            return None
+        self._faults.well("tracker")
+        return crop
+
+    def _show(self, observation: Observation | None, captured_at: float | None) -> None:
+        policy = self._performer.policy
+        rejected = policy.rejected
+        code = self._performer.pose(observation, self._clock.now())
+        if policy.rejected > rejected:
+            self._faults.note("encoder", ValueError("motion codes are not finite"))
+        began = self._clock.now()
+        try:
+            picture = self._performer.render(code, captured_at)
+        except Exception as error:
+            self._stale = True
+            self._faults.note("renderer", error)
+            return
+        self._faults.well("renderer")
+        self._stale = False
+        if observation is not None and observation.alpha is not None:
+            self._stats.model.add(self._encode_s + self._clock.now() - began)
+        self._stats.calibrated, self._stats.neutral_score = policy.calibrated, policy.neutral_score
+        self._pictures.put(picture)
+        self._stats.dropped_out = self._pictures.drops
+
+    def _change_avatar(self) -> None:
+        avatar = self._shelf.due()
+        if avatar is not None:
+            self._performer.switch(avatar)
+            self._stats.avatar = avatar.name
+            self._stale = True
+
+    def _warm_up(self) -> None:
+        """First calls are slow: pay for them before the camera is read. Uses the avatar's own picture."""
+        picture = self._performer.avatar.picture
+        try:
+            self._observer.warm_up(picture)
+        except Exception as error:
+            self._faults.note("encoder", error)

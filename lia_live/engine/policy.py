@@ -1,0 +1,306 @@
+"""From the driver's motion codes to the avatar's: relative or absolute, bounded, and calm without a face.
+
+The whole policy is arithmetic on the coefficients of the learned directions. It owns no clock: every step is
+told its time, so tests move it by hand and offline rendering uses the clip's own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lia_live.engine.bounds import SoftRange
+from lia_live.engine.neutral import DriverNeutral, HeadShape, Vector
+from lia_live.engine.one_euro import OneEuro
+from lia_live.errors import ConfigError
+
+if TYPE_CHECKING:  # the policy itself needs no torch
+    from lia_live.model.directions import Direction
+
+Codes = NDArray[np.float32]
+Numbers = NDArray[np.floating[Any]]
+Mode = Literal["relative", "absolute"]
+
+SHORTEST_RETURN = 0.25
+"""After a dropout of one or two frames the return takes this fraction of ``return_s``."""
+BREATH_PERIOD_S = 3.8
+BREATH_RAMP_S = 2.0
+BREATHING = {"pitch": 1.0, "y": 0.6}
+"""Directions that breathe and their share of the amplitude; only weights with labels have them."""
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """How the driver's motion becomes the avatar's."""
+
+    mode: Mode = "relative"
+    """"relative": the avatar moves from its own pose as the driver moves from neutral. "absolute": the
+    avatar takes the driver's pose and expression as they are."""
+    strength: float = 1.0
+    """Multiplies the motion about the avatar's own pose; 0 to 2."""
+    smooth: float = 0.3
+    """One-Euro smoothing of the codes; 0 (none) to 1 (strongest, adds most delay to slow movement)."""
+    edits: tuple[float, ...] = ()
+    """Added to the code of each direction, in its own unit; empty, or one number a direction."""
+    neutral_window_s: float = 2.0
+    """How long after the first face the neutral is looked for; 0 to 30."""
+    hold_s: float = 0.5
+    """How long the last pose is held after the face was lost; 0 to 10."""
+    ease_s: float = 1.0
+    """How long the way back to rest takes after that; 0 to 10."""
+    return_s: float = 0.4
+    """How long the way from rest to the driver takes when a face comes (back); 0 to 10."""
+    breathing: float = 0.06
+    """Amplitude of the breathing while nobody is seen, in typical deviations; 0 (still) to 0.5."""
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("relative", "absolute"):
+            raise ConfigError(
+                f'engine.mode must be "relative" or "absolute", got {self.mode!r}',
+                "use --mode relative unless driver and portrait sit alike",
+            )
+        bounds = {
+            "strength": 2.0,
+            "smooth": 1.0,
+            "neutral_window_s": 30.0,
+            "hold_s": 10.0,
+            "ease_s": 10.0,
+            "return_s": 10.0,
+            "breathing": 0.5,
+        }
+        for name, high in bounds.items():
+            value = getattr(self, name)
+            if not 0 <= value <= high:  # also refuses NaN
+                raise ConfigError(f"engine.{name} must be in [0, {high:g}], got {value}")
+        if not all(math.isfinite(edit) for edit in self.edits):
+            raise ConfigError("engine.edits must be finite numbers")
+
+
+class MotionPolicy:
+    """Turns what was observed of the driver into the code to render. Stateful.
+
+    ``step`` and ``set_rest`` belong to the model thread; ``calibrate`` and ``update`` may be called from any.
+    ``directions``: one per coefficient. ``rest``: (M,) the avatar's own code. ``avatar``: the shape of the
+    face in its picture, if known.
+    """
+
+    def __init__(
+        self,
+        config: PolicyConfig,
+        directions: Sequence[Direction],
+        rest: Numbers,
+        avatar: HeadShape | None = None,
+    ) -> None:
+        self._low = np.array([d.low for d in directions], dtype=np.float64)
+        self._high = np.array([d.high for d in directions], dtype=np.float64)
+        scale = np.array([d.scale for d in directions], dtype=np.float64)
+        self._scale = np.where(np.isfinite(scale) & (scale > 0), scale, 1.0)
+        self._breath = self._scale * [BREATHING.get(d.name, 0.0) for d in directions]
+        self._config = config
+        self._check(config)
+        self._pending: PolicyConfig | None = None
+        self._filter = OneEuro(self._scale, config.smooth)
+
+        self._rest = self._checked_rest(rest)
+        self._avatar = avatar
+        self._range = SoftRange(self._low, self._high, self._rest)
+
+        self._neutral = DriverNeutral(self._rest, self._scale, avatar, config.neutral_window_s)
+        self._recalibrate = False
+
+        self._now = -math.inf
+        self._out = self._range(self._rest + self._edits())
+        self._present = False
+        self._lost_at: float | None = None
+        self._held = self._out
+        self._glide_from: Vector | None = None
+        self._glide_began = 0.0
+        self._glide_s = 0.0
+        self.rejected = 0
+        """Codes thrown away because they were not finite or had the wrong shape."""
+
+    # What a controller may do, from any thread
+
+    @property
+    def config(self) -> PolicyConfig:
+        """In use, or about to be."""
+        return self._pending or self._config
+
+    def update(self, config: PolicyConfig) -> None:
+        """Use ``config`` from the next step on. Raises ``ConfigError`` if its edits do not fit."""
+        self._check(config)
+        self._pending = config
+
+    def calibrate(self) -> None:
+        """Take a new neutral from the next half second of faces."""
+        self._recalibrate = True
+
+    @property
+    def calibrated(self) -> bool:
+        """A neutral was chosen and is no longer being improved."""
+        return self._neutral.locked and not self._recalibrate
+
+    @property
+    def neutral_score(self) -> float:
+        """Score in [0, 1] of the neutral in use; 0 before the first face."""
+        return self._neutral.score
+
+    @property
+    def face(self) -> bool:
+        """The last step had a usable code."""
+        return self._present
+
+    # The model thread
+
+    @property
+    def settled(self) -> bool:
+        """Another step without a face would change nothing: no need to render."""
+        if self._present or self._glide_from is not None or self._pending is not None:
+            return False
+        if self._lost_at is None:
+            return True
+        still = self._config.breathing == 0 or not self._breath.any()
+        done = self._lost_at + self._config.hold_s + self._config.ease_s
+        return still and self._now >= done
+
+    def set_rest(self, rest: Numbers, avatar: HeadShape | None = None) -> None:
+        """Another avatar: its own code (M,) and shape. The driver's neutral stays."""
+        before, self._rest = self._rest, self._checked_rest(rest)
+        self._avatar = avatar
+        self._range = SoftRange(self._low, self._high, self._rest)
+        if self._config.mode == "relative":  # the same motion, about the new rest
+            shift = self._rest - before
+            self._out = self._out + shift
+            self._held = self._held + shift
+            if self._glide_from is not None:
+                self._glide_from = self._glide_from + shift
+        if not self._present and self._lost_at is None:
+            self._out = self._range(self._rest + self._edits())
+
+    def learn_neutral(self, samples: Iterable[tuple[Numbers, HeadShape | None]]) -> float:
+        """Choose the neutral from (code, shape) samples now and keep it; returns its score in [0, 1]."""
+        usable = ((self._usable(code), shape) for code, shape in samples)
+        return self._neutral.learn((code, shape) for code, shape in usable if code is not None)
+
+    def step(self, alpha: Numbers | None, shape: HeadShape | None, now: float) -> Codes:
+        """The code to render, (M,) float32, finite.
+
+        ``alpha``: (M,) the driver's code, None without a face; one that is not finite or has another shape
+        counts as no face. ``shape``: of the driver's face, if known. ``now``: seconds; never goes back.
+        """
+        passed = 0.0 if math.isinf(self._now) else max(0.0, now - self._now)
+        self._now = now = max(now, self._now)
+        self._apply_pending()
+        code = self._usable(alpha)
+        if code is None:
+            goal = self._absent(now)
+        else:
+            goal = self._driven(code, shape, now, passed)
+        self._out = self._glided(goal, now)
+        return self._out.astype(np.float32)
+
+    # With a face
+
+    def _usable(self, alpha: Numbers | None) -> Vector | None:
+        if alpha is None:
+            return None
+        if np.shape(alpha) != self._rest.shape or not np.isfinite(alpha).all():
+            self.rejected += 1
+            return None
+        return np.asarray(alpha, dtype=np.float64)
+
+    def _driven(self, code: Vector, shape: HeadShape | None, now: float, passed: float) -> Vector:
+        if not self._present:
+            self._arrive(now)
+        if self._recalibrate:
+            self._recalibrate = False
+            self._neutral.restart(self._rest, self._avatar)
+        neutral = self._neutral.follow(code, shape, now, passed)
+        code = self._filter(code, now)
+        origin = neutral if self._config.mode == "relative" else self._rest
+        motion = self._config.strength * (code - origin)
+        return self._range(self._rest + motion + self._edits())
+
+    def _arrive(self, now: float) -> None:
+        """A face came (back): start the way from the present pose to the driver's."""
+        share = 1.0
+        if self._lost_at is not None and self._config.hold_s > 0:
+            share = min(1.0, max(SHORTEST_RETURN, (now - self._lost_at) / self._config.hold_s))
+        self._present, self._lost_at = True, None
+        self._filter.reset()
+        self._glide(now, share)
+
+    # Without
+
+    def _absent(self, now: float) -> Vector:
+        if self._present:
+            self._present, self._lost_at = False, now
+            self._held, self._glide_from = self._out, None
+        if self._lost_at is None:
+            return self._range(self._rest + self._edits())
+        gone = now - self._lost_at - self._config.hold_s
+        if gone < 0:
+            return self._held
+        breath = self._breath * self._config.breathing * _breath(gone - self._config.ease_s)
+        calm = self._range(self._rest + self._edits() + breath)
+        return self._held + _smoothstep(gone, self._config.ease_s) * (calm - self._held)
+
+    # Shared
+
+    def _glide(self, now: float, share: float = 1.0) -> None:
+        self._glide_from, self._glide_began = self._out, now
+        self._glide_s = share * self._config.return_s
+
+    def _glided(self, goal: Vector, now: float) -> Vector:
+        if self._glide_from is None:
+            return goal
+        share = _smoothstep(now - self._glide_began, self._glide_s)
+        out = self._glide_from + share * (goal - self._glide_from)
+        if share >= 1:
+            self._glide_from = None
+        return out
+
+    def _apply_pending(self) -> None:
+        config, self._pending = self._pending, None
+        if config is None:
+            return
+        before, self._config = self._config, config
+        self._filter.smooth = config.smooth
+        if (config.mode, config.edits) != (before.mode, before.edits):
+            self._glide(self._now)
+
+    def _edits(self) -> Vector | float:
+        return np.asarray(self._config.edits, dtype=np.float64) if self._config.edits else 0.0
+
+    def _check(self, config: PolicyConfig) -> None:
+        if config.edits and len(config.edits) != len(self._low):
+            raise ConfigError(
+                f"engine.edits must have {len(self._low)} numbers, one a direction, got {len(config.edits)}"
+            )
+
+    def _checked_rest(self, rest: Numbers) -> Vector:
+        if np.shape(rest) != self._low.shape or not np.isfinite(rest).all():
+            raise ValueError(
+                f"rest must be {self._low.shape} finite numbers, got shape {np.shape(rest)}"
+            )
+        return np.array(rest, dtype=np.float64)
+
+
+def _smoothstep(passed: float, whole: float) -> float:
+    """0 to 1 over ``whole`` seconds, flat at both ends."""
+    if passed >= whole:
+        return 1.0
+    share = max(0.0, passed / whole)
+    return share * share * (3 - 2 * share)
+
+
+def _breath(passed: float) -> float:
+    """The breath ``passed`` seconds after it set in, in [-1, 1], growing from nothing."""
+    if passed <= 0:
+        return 0.0
+    return _smoothstep(passed, BREATH_RAMP_S) * math.sin(2 * math.pi * passed / BREATH_PERIOD_S)
