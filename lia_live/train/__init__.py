@@ -1,0 +1,1 @@
+"""The trainer: synthetic performer, data sets, losses, one visible loop, checkpoints, fine-tuning."""

@@ -1,0 +1,158 @@
+"""What the mesh cannot bring from the portrait: the inside of the mouth, and changes of light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lia_live.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class MouthStyle:
+    """The inside of each person's mouth; the same in every picture of that person. All (N, ...)."""
+
+    light: Tensor
+    """(N,) brightness of the face, about 0.2 to 0.9."""
+    flesh: Tensor
+    """(N, 3) colour of the lips in [0, 1]."""
+    tooth: Tensor
+    """(N, 3) colour of the teeth in [0, 1] in full light."""
+    upper: Tensor
+    """(N,) how much of the upper teeth shows, eye distances; 0 for none."""
+    lower: Tensor
+    """(N,) the same for the lower teeth."""
+
+    @staticmethod
+    def drawn(light: Tensor, flesh: Tensor, generator: torch.Generator) -> MouthStyle:
+        """Random teeth for N portraits; ``generator`` lives on their device."""
+        count, device = len(light), light.device
+
+        def uniform() -> Tensor:
+            return torch.rand(count, generator=generator, device=device)
+
+        warm = torch.stack(
+            [torch.ones(count, device=device), 0.95 - 0.05 * uniform(), 0.85 - 0.12 * uniform()], 1
+        )
+        upper = torch.where(uniform() < 0.85, 0.06 + 0.07 * uniform(), 0.0)
+        lower = torch.where(uniform() < 0.35, 0.03 + 0.04 * uniform(), 0.0)
+        return MouthStyle(light, flesh, warm * (0.85 + 0.15 * uniform()[:, None]), upper, lower)
+
+    def pick(self, index: Tensor) -> MouthStyle:
+        """The styles of portraits ``index`` (B,)."""
+        return MouthStyle(
+            *(
+                value[index]
+                for value in (self.light, self.flesh, self.tooth, self.upper, self.lower)
+            )
+        )
+
+
+def mouth_colour(across: Tensor, down: Tensor, gap: Tensor, style: MouthStyle) -> Tensor:
+    """The painted inside of mouths, (B, 3, H, W) in [0, 1].
+
+    ``across``: (B, H, W) -1..1 corner to corner; ``down``: 0 at the upper lip, 1 at the lower;
+    ``gap``: (B,) opening in the middle, eye distances. Colours outside mouths mean nothing.
+    """
+    gap, light = gap[:, None, None], style.light[:, None, None]
+    arch = (1 - across.abs().clamp(max=1) ** 2.2).clamp(min=0.02)
+    column = gap * arch  # opening here, eye distances
+    from_upper, from_lower = down * column, (1 - down) * column
+
+    depth = (column / 0.25).clamp(max=1)
+    throat = style.flesh[:, :, None, None] * (0.42 - 0.27 * depth)[:, None]  # deeper is darker
+    throat = throat * throat.new_tensor([1.0, 0.62, 0.62]).view(1, 3, 1, 1)
+
+    hill = (1 - (across / 0.72) ** 2).clamp(min=0).sqrt() * (0.10 + 0.38 * gap)
+    tongue = _step(hill * ((gap - 0.08) / 0.12).clamp(0, 1) - from_lower, 0.05)
+    relief = 0.62 + 0.25 * (from_lower / 0.2).clamp(max=1)
+    flesh = style.flesh[:, :, None, None] * style.flesh.new_tensor([0.95, 0.72, 0.74]).view(
+        1, 3, 1, 1
+    )
+    colour = _blend(throat, flesh * relief[:, None], 0.85 * tongue)
+
+    # Teeth: two arcs that turn into the dark towards the corners, with faint gaps between teeth.
+    fall_off = light * (1 - 0.75 * across.abs().clamp(max=1) ** 1.8)
+    grooves = 1 - 0.10 * (0.5 + 0.5 * torch.cos(across * (1 - 0.25 * across.abs()) * 31.4)) ** 6
+    ivory = style.tooth[:, :, None, None] * (fall_off * grooves)[:, None]
+    bend = 1 - 0.35 * across.abs() ** 2
+    upper = style.upper[:, None, None] * bend
+    shown = _step(upper - from_upper, 0.014) * (style.upper > 0)[:, None, None]
+    below_lip = 0.62 + 0.38 * (from_upper / 0.035).clamp(max=1)  # shadow of the lip
+    colour = _blend(colour, ivory * below_lip[:, None], shown * _step(arch * gap - 0.012, 0.02))
+    lower = style.lower[:, None, None] * bend * ((gap - 0.1) / 0.1).clamp(0, 1)
+    shown = _step(lower - from_lower, 0.014) * (lower > 0)
+    return _blend(colour, ivory * 0.8, shown)
+
+
+@dataclass(frozen=True)
+class LightConfig:
+    """Changes of light and camera. Spreads are standard deviations."""
+
+    shared: float = 1.0
+    """Strength of the colour change that source and target have in common; 0 to 2."""
+    driver: float = 1.0
+    """Strength of the driver's own colour change, noise, blur and low light; 0 to 2."""
+
+    def __post_init__(self) -> None:
+        for name in ("shared", "driver"):
+            if not 0 <= getattr(self, name) <= 2:
+                raise ConfigError(f"light.{name} must be in [0, 2], got {getattr(self, name)}")
+
+
+def colour_change(batch: int, strength: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Random linear colour change: matrix (B, 3, 3) and offset (B, 3, 1, 1), on the generator's device."""
+    device = generator.device
+    draw = torch.randn(batch, 6, generator=generator, device=device) * strength
+    gain = (0.13 * draw[:, 0]).exp()
+    saturation = (0.2 * draw[:, 1]).exp()[:, None, None]
+    grey = torch.full((3, 3), 1 / 3, device=device)
+    balance = (0.06 * draw[:, 2:5]).exp()
+    matrix = (
+        (grey + saturation * (torch.eye(3, device=device) - grey))
+        * balance[:, None]
+        * gain[:, None, None]
+    )
+    return matrix, (0.06 * draw[:, 5]).view(-1, 1, 1, 1).expand(-1, 3, 1, 1)
+
+
+def apply_colour(pictures: Tensor, matrix: Tensor, offset: Tensor) -> Tensor:
+    """(B, 3, S, S) in [-1, 1] through a linear colour change, around mid-grey."""
+    return (torch.bmm(matrix, pictures.flatten(2)).view_as(pictures) + offset).clamp(-1, 1)
+
+
+def as_camera(pictures: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """(B, 3, S, S) in [-1, 1] as a webcam might show them: low light, uneven light, blur, noise."""
+    batch, _, height, width = pictures.shape
+    device = pictures.device
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(batch, *shape, generator=generator, device=device)
+
+    draw = torch.randn(batch, 4, generator=generator, device=device)
+    x = pictures * 0.5 + 0.5
+    ramp = torch.linspace(-1, 1, width, device=device)
+    tilt = draw[:, 0, None, None] * ramp + draw[:, 1, None, None] * ramp[:height, None]
+    dim = torch.where(uniform() < 0.25, 0.25 + 0.5 * uniform(), 1.0)
+    light = dim[:, None, None] * (0.22 * strength * tilt).exp()
+    x = x * light[:, None]
+    x = x.clamp(min=1e-3) ** (0.2 * strength * draw[:, 2]).exp().view(-1, 1, 1, 1)
+    soft = functional.avg_pool2d(functional.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    amount = torch.where(uniform() < 0.5, uniform(), 0.0) * min(1.0, strength)
+    x = torch.lerp(x, soft, amount.view(-1, 1, 1, 1))
+    grain = 0.03 * strength * uniform() ** 2 * torch.where(dim < 1, 1.5, 1.0)
+    x = x + grain.view(-1, 1, 1, 1) * torch.randn(x.shape, generator=generator, device=device)
+    return (x * 2 - 1).clamp(-1, 1)
+
+
+def _step(x: Tensor, width: float) -> Tensor:
+    """0 below -width/2, 1 above width/2, smooth between."""
+    x = (x / width + 0.5).clamp(0, 1)
+    return x * x * (3 - 2 * x)
+
+
+def _blend(below: Tensor, above: Tensor, share: Tensor) -> Tensor:
+    return torch.lerp(below, above, share[:, None])

@@ -1,0 +1,349 @@
+"""The synthetic performer: still portraits act, and the flow from picture to picture is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lia_live.errors import ConfigError
+from lia_live.train import mesh
+from lia_live.train.motion import MIRROR_ORDER, MIRROR_SIGN, MotionConfig, sample_theta, scales
+from lia_live.train.motion import OPEN as MOUTH_OPEN
+from lia_live.train.paint import (
+    LightConfig,
+    MouthStyle,
+    apply_colour,
+    as_camera,
+    colour_change,
+    mouth_colour,
+)
+from lia_live.train.portraits import Portraits
+from lia_live.train.raster import Raster, rasterise
+from lia_live.train.rig import Rig
+
+HIDDEN_BEHIND: Final = 0.035
+"""A point counts as hidden in the source if it lies this much behind what is seen there (sides)."""
+
+
+@dataclass(frozen=True)
+class PerformerConfig:
+    """What pairs are made of."""
+
+    cross_identity: float = 0.4
+    """Share of pairs whose driver is another portrait with the same theta; 0 to 1."""
+    same_pose: float = 0.12
+    """Share of pairs whose target is the source's own performance: teaches sharp copying; 0 to 1."""
+    rest_source: float = 0.3
+    """Share of pairs whose source is the portrait as it was photographed; 0 to 1."""
+    mirror: float = 0.5
+    """Share of pairs that are mirrored; 0 to 1."""
+    motion: MotionConfig = field(default_factory=MotionConfig)
+    light: LightConfig = field(default_factory=LightConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("cross_identity", "same_pose", "rest_source", "mirror"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"performer.{name} must be in [0, 1], got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class PerformedBatch:
+    """B pairs and everything that is known about them. Maps have R x R pixels, pictures S x S."""
+
+    source: Tensor
+    """(B, 3, S, S) in [-1, 1]: the portrait to be animated."""
+    target: Tensor
+    """(B, 3, S, S): the same person performing ``theta_target``, in the same light."""
+    driver: Tensor
+    """(B, 3, S, S): ``theta_target`` as the camera saw it; in part of the pairs somebody else."""
+    displacement: Tensor
+    """(B, 2, R, R): x, y from a target pixel to its place in the source, fractions of the side."""
+    valid: Tensor
+    """(B, 1, R, R): 1 where that place shows the same thing; 0 in mouths, behind things, outside."""
+    weights: Tensor
+    """(B, 1, R, R): mouth and eyes 10, brows 5, face 2, rest 1, scaled to a mean of 1."""
+    theta_source: Tensor
+    """(B, 16) labels of ``source`` in the order of ``motion.THETA``."""
+    theta_target: Tensor
+    """(B, 16) labels of ``target`` and ``driver``."""
+
+    @property
+    def flow(self) -> Tensor:
+        """(B, 2, R, R): ``flow_at(R)``."""
+        return self.flow_at(self.displacement.shape[-1])
+
+    def flow_at(self, resolution: int) -> Tensor:
+        """(B, 2, r, r): what the network's tanh(flow) should be at level r.
+
+        Sampling r x r features of the source at ``linspace(-1, 1, r) + flow`` (align_corners=False)
+        gives the target. The grid's ends lie on the outermost pixels' far edges, so a picture that
+        does not move has a small flow that shrinks by (r - 1) / r.
+        """
+        moved = _resized(self.displacement, resolution) * 2
+        device = moved.device
+        middle = (torch.arange(resolution, device=device) + 0.5) * (2 / resolution) - 1
+        offset = middle - torch.linspace(-1, 1, resolution, device=device)
+        return moved + torch.stack(torch.meshgrid(offset, offset, indexing="xy"))
+
+    def valid_at(self, resolution: int) -> Tensor:
+        """(B, 1, r, r) in [0, 1]: share of each pixel that is valid."""
+        return _resized(self.valid, resolution)
+
+    def weights_at(self, resolution: int) -> Tensor:
+        """(B, 1, r, r): region weights, mean 1."""
+        return _resized(self.weights, resolution)
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """Posed portraits, rasterised."""
+
+    index: Tensor  # (B,)
+    theta: Tensor  # (B, 16)
+    points: Tensor  # (B, V, 3)
+    raster: Raster
+
+
+class Performer:
+    """Makes pairs, single pictures and sequences from prepared portraits, on their device."""
+
+    def __init__(
+        self,
+        portraits: Portraits,
+        device: torch.device | str = "cpu",
+        config: PerformerConfig | None = None,
+    ) -> None:
+        self.device = torch.device(device)
+        self.config = config or PerformerConfig()
+        self.rig = Rig(portraits.landmarks.to(self.device), portraits.side)
+        self._levels = _pyramid(portraits.images.to(self.device))
+        self._uv = self.rig.rest[..., :2]  # the texture is the portrait itself
+        self._attributes = self._vertex_attributes()
+        self._scales = scales(self.device)
+        weights = torch.tensor(mesh.REGION_WEIGHTS, device=self.device)
+        self._triangle_weight = weights[self.rig.regions]
+        generator = torch.Generator(self.device).manual_seed(1)
+        self._style = MouthStyle.drawn(*self._complexion(), generator)
+
+    def __len__(self) -> int:
+        return len(self.rig)
+
+    def pairs(
+        self, index: Tensor, generator: torch.Generator, size: int, raster: int | None = None
+    ) -> PerformedBatch:
+        """One pair for each portrait in ``index`` (B,) int64.
+
+        ``size``: S, side of the pictures; ``raster``: R, side of the maps (default 64 up to size
+        64, else 128). Everything random comes from ``generator`` (on the performer's device).
+        """
+        raster = raster or _raster_side(size)
+        config, batch = self.config, len(index)
+        own = self.rig.own[index]
+        source = sample_theta(own, generator, config.motion)
+        source = torch.where(self._chosen(batch, config.rest_source, generator), own, source)
+        target = sample_theta(own, generator, config.motion)
+        target = torch.where(self._chosen(batch, config.same_pose, generator), source, target)
+
+        crossing = round(config.cross_identity * batch)
+        other = torch.randint(len(self), (crossing,), generator=generator, device=self.device)
+        scene = self._scene(
+            torch.cat([index, index, other]), torch.cat([source, target, target[:crossing]]), raster
+        )
+        pictures = self._paint(scene, size)
+        still, moving = pictures[:batch], pictures[batch : 2 * batch]
+        driver = torch.cat([pictures[2 * batch :], moving[crossing:]])
+        displacement, valid, weights = self._correspondence(scene, batch)
+
+        still, moving = self._relight(
+            torch.cat([still, moving]), 2, config.light.shared, generator
+        ).chunk(2)
+        driver = self._relight(driver, 1, config.light.driver, generator)
+        driver = as_camera(driver, config.light.driver, generator)
+
+        order = torch.randperm(batch, generator=generator, device=self.device)  # mix the crossed in
+        flipped = self._chosen(batch, config.mirror, generator)[:, :, None, None]
+        still, moving, driver, displacement, valid, weights = (
+            torch.where(flipped, value.flip(3), value)[order]
+            for value in (still, moving, driver, displacement, valid, weights)
+        )
+        flipped = flipped[order]
+        sign = torch.where(flipped, displacement.new_tensor([-1, 1]).view(1, 2, 1, 1), 1.0)
+        return PerformedBatch(
+            still,
+            moving,
+            driver,
+            displacement * sign,
+            valid,
+            weights,
+            self._mirrored(source[order], flipped),
+            self._mirrored(target[order], flipped),
+        )
+
+    def singles(
+        self, index: Tensor, generator: torch.Generator, size: int, raster: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """One driver picture (B, 3, S, S) for each portrait in ``index``, and its theta (B, 16)."""
+        batch = len(index)
+        theta = sample_theta(self.rig.own[index], generator, self.config.motion)
+        pictures = self._paint(self._scene(index, theta, raster or _raster_side(size)), size)
+        pictures = self._relight(pictures, 1, self.config.light.shared, generator)
+        pictures = self._relight(pictures, 1, self.config.light.driver, generator)
+        pictures = as_camera(pictures, self.config.light.driver, generator)
+        flipped = self._chosen(batch, self.config.mirror, generator)[:, :, None, None]
+        return torch.where(flipped, pictures.flip(3), pictures), self._mirrored(theta, flipped)
+
+    def perform(
+        self, portrait: int, theta: Tensor, size: int = 256, raster: int | None = None
+    ) -> Tensor:
+        """Frames (T, 3, S, S) in [-1, 1] of one portrait performing ``theta`` (T, 16)."""
+        raster = raster or max(128, _raster_side(size))
+        frames = []
+        for part in theta.to(self.device).split(16):
+            index = torch.full((len(part),), portrait, device=self.device)
+            frames.append(self._paint(self._scene(index, part, raster), size))
+        return torch.cat(frames)
+
+    def _scene(self, index: Tensor, theta: Tensor, raster: int) -> _Scene:
+        points = self.rig.pose(index, theta)
+        return _Scene(index, theta, points, rasterise(points, self.rig.triangles, raster))
+
+    def _paint(self, scene: _Scene, size: int) -> Tensor:
+        """Pictures (B, 3, S, S) in [-1, 1]."""
+        maps = scene.raster.interpolate(self._attributes[scene.index])  # (B, 7, R, R)
+        inside, across, down = maps[:, 2:3], maps[:, 3:4], maps[:, 4:5]
+        # Inside an opening mouth the portrait's own teeth stay at the upper lip; beyond what it
+        # shows there is nothing to copy, and the inside is painted.
+        ratio = self.rig.mouth_ratio(scene.index, scene.theta).view(-1, 1, 1, 1)
+        own_gap = self.rig.gap[scene.index].view(-1, 1, 1, 1)
+        below = down * ratio
+        shows = ((own_gap - 0.03) / 0.04).clamp(0, 1)
+        fade = ((below - 0.7) / 0.25).clamp(0, 1) * ((ratio - 1) / 0.25).clamp(0, 1)
+        painted = inside * (1 - shows * (1 - fade))
+        uv = maps[:, :2] + maps[:, 5:7] * below.clamp(max=1)
+        if size != uv.shape[-1]:
+            stacked = torch.cat([uv, painted, across, down], 1)
+            stacked = functional.interpolate(
+                stacked, size=(size, size), mode="bilinear", align_corners=False
+            )
+            uv, painted, across, down = stacked.split([2, 1, 1, 1], 1)
+        textures = self._texture(size)[scene.index].float().mul_(1 / 127.5).sub_(1)
+        grid = (uv * 2 - 1).permute(0, 2, 3, 1)
+        pictures = functional.grid_sample(
+            textures, grid, padding_mode="border", align_corners=False
+        )
+        gap = scene.theta[:, MOUTH_OPEN] * self._scales[MOUTH_OPEN]
+        mouth = mouth_colour(across[:, 0], down[:, 0], gap, self._style.pick(scene.index))
+        return torch.lerp(pictures, mouth * 2 - 1, painted)
+
+    def _correspondence(self, scene: _Scene, batch: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Displacement, validity and weights of the targets (second B) towards the sources (first B)."""
+        side = scene.raster.triangle.shape[-1]
+        targets = Raster(
+            *(
+                value[batch : 2 * batch]
+                for value in (scene.raster.triangle, scene.raster.weights, scene.raster.corners)
+            )
+        )
+        sources = Raster(
+            *(
+                value[:batch]
+                for value in (scene.raster.triangle, scene.raster.weights, scene.raster.corners)
+            )
+        )
+        points = scene.points[:batch]
+        place = targets.interpolate(
+            points
+        )  # (B, 3, R, R): where each target pixel's stuff is in the source
+        seen = sources.interpolate(points[..., 2:])  # (B, 1, R, R) depth of what the source shows
+        grid = (place[:, :2] * 2 - 1).permute(0, 2, 3, 1)
+        there = functional.grid_sample(
+            seen, grid, mode="nearest", padding_mode="border", align_corners=False
+        )
+        within = (grid.abs() <= 1).all(3)[:, None]
+        mouth = self._mouth_triangles[targets.triangle.clamp(min=0)][:, None]
+        valid = (
+            (place[:, 2:] <= there + HIDDEN_BEHIND)
+            & within
+            & ~mouth
+            & (targets.triangle >= 0)[:, None]
+        )
+        middle = (torch.arange(side, device=self.device) + 0.5) / side
+        displacement = place[:, :2] - torch.stack(torch.meshgrid(middle, middle, indexing="xy"))
+        weights = self._triangle_weight[targets.triangle.clamp(min=0)][:, None]
+        weights = weights / weights.mean((2, 3), keepdim=True)
+        return displacement, valid.float(), weights
+
+    def _relight(
+        self, pictures: Tensor, copies: int, strength: float, generator: torch.Generator
+    ) -> Tensor:
+        matrix, offset = colour_change(len(pictures) // copies, strength, generator)
+        return apply_colour(pictures, matrix.repeat(copies, 1, 1), offset.repeat(copies, 1, 1, 1))
+
+    def _chosen(self, batch: int, share: float, generator: torch.Generator) -> Tensor:
+        """(B, 1) bool, true for ``share`` of the batch on average."""
+        return torch.rand(batch, 1, generator=generator, device=self.device) < share
+
+    def _mirrored(self, theta: Tensor, flipped: Tensor) -> Tensor:
+        sign = theta.new_tensor(MIRROR_SIGN)
+        return torch.where(flipped.view(-1, 1), theta[:, list(MIRROR_ORDER)] * sign, theta)
+
+    def _texture(self, size: int) -> Tensor:
+        """The smallest stored level that is not coarser than the pictures."""
+        fitting = [level for level in self._levels if level.shape[-1] >= size]
+        return fitting[-1] if fitting else self._levels[0]
+
+    def _vertex_attributes(self) -> Tensor:
+        """(N, V, 7): place in the portrait, mouth coordinates, and in mouths the way to the lower lip."""
+        uv = self._uv.clone()
+        mouth = torch.from_numpy(mesh.mouth_coordinates()).to(self.device).expand(len(uv), -1, -1)
+        delta = torch.zeros_like(uv)
+        upper = self._uv[:, list(mesh.LIP_UPPER)]
+        lower = self._uv[:, list(mesh.LIP_LOWER)]
+        columns = [*range(11), *range(9, 0, -1)]  # of each vertex of the mouth's rim
+        uv[:, mesh.MOUTH] = upper[:, columns]
+        delta[:, mesh.MOUTH] = (lower - upper)[:, columns]
+        inside = mesh.triangles().min(1) >= mesh.MOUTH.start
+        inside &= mesh.triangles().max(1) < mesh.MOUTH.stop
+        self._mouth_triangles = torch.from_numpy(inside).to(self.device)
+        return torch.cat([uv, mouth, delta], 2)
+
+    def _complexion(self) -> tuple[Tensor, Tensor]:
+        """(N,) brightness of the face and (N, 3) colour of the lips, from the portraits."""
+        small = self._levels[-1].float() / 255
+        cheeks = self._uv[:, [50, 280, 205, 425, 9]]
+        lips = self._uv[:, [0, 17, 37, 267, 84, 314]]
+
+        def colour(places: Tensor) -> Tensor:
+            return functional.grid_sample(small, places[:, None] * 2 - 1, align_corners=False).mean(
+                (2, 3)
+            )
+
+        return colour(cheeks).mean(1).clamp(0.15, 0.9).sqrt(), colour(lips)
+
+
+def _raster_side(size: int) -> int:
+    return 64 if size <= 64 else 128
+
+
+def _pyramid(images: Tensor) -> list[Tensor]:
+    """The pictures at full size, half, quarter, ... down to 40 pixels, uint8."""
+    levels = [images]
+    while levels[-1].shape[-1] % 2 == 0 and levels[-1].shape[-1] >= 80:
+        parts = levels[-1].split(64)
+        halved = [functional.avg_pool2d(part.float(), 2).round().to(torch.uint8) for part in parts]
+        levels.append(torch.cat(halved))
+    return levels
+
+
+def _resized(maps: Tensor, resolution: int) -> Tensor:
+    if maps.shape[-1] == resolution:
+        return maps
+    if maps.shape[-1] % resolution == 0:
+        return functional.avg_pool2d(maps, maps.shape[-1] // resolution)
+    return functional.interpolate(
+        maps, size=(resolution, resolution), mode="bilinear", align_corners=False
+    )

@@ -1,0 +1,261 @@
+"""Prepared portraits as puppets: their rest geometry, their own theta, and how theta moves them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lia_live.model.config import Framing
+from lia_live.train import mesh
+from lia_live.train.motion import (
+    BLINK_L,
+    BROW,
+    BROW_INNER,
+    GAZE_X,
+    GAZE_Y,
+    JAW,
+    OPEN,
+    PITCH,
+    PUCKER,
+    ROLL,
+    SCALE,
+    SMILE,
+    YAW,
+    X,
+    Y,
+    scales,
+)
+
+OPEN_APERTURE: Final = 0.28
+"""Lid opening of an ordinary open eye, in eye widths: closure 0."""
+UPPER_LID_SHARE: Final = 0.88
+"""How much of a blink the upper lid does."""
+UPPER_LIP_SHARE: Final = 0.3
+"""How much of closing an open mouth the upper lip does."""
+SET_BACK: Final = 0.03
+"""Eyeballs and mouth lie this far behind lids and lips, eye distances."""
+RING_DEPTH: Final = (0.62, 0.75, 1.0, 1.4)
+"""Depth of oval, hair, shoulders and border behind the eyes, eye distances."""
+
+
+class Rig:
+    """N portraits ready to be posed. Lengths are fractions of the picture's side."""
+
+    def __init__(self, landmarks: Tensor, side: int, framing: Framing | None = None) -> None:
+        """``landmarks``: (N, 478, 3) in pixels of pictures ``side`` pixels wide, z away from the viewer."""
+        framing = framing or Framing()
+        device = landmarks.device
+        points = landmarks.float() / side
+        self.framing = framing
+        self.triangles = torch.from_numpy(mesh.triangles()).to(device)
+        self.regions = torch.from_numpy(mesh.triangle_regions()).to(device)
+        rotation, translation = mesh.ring_weights()
+        self._follow_rotation = torch.from_numpy(rotation).to(device)[:, None]
+        self._follow_translation = torch.from_numpy(translation).to(device)[:, None]
+
+        left, right = points[:, 33], points[:, 263]
+        self.size = (right - left).norm(dim=1)  # (N,) eye distance
+        self.basis = _basis(points)  # (N, 3, 3) own rotation
+        eyes = (left + right) / 2
+        offset = torch.from_numpy(mesh.PIVOT).to(device)
+        self.pivot = eyes + self.size[:, None] * (self.basis @ offset)  # (N, 3)
+        self.home = torch.tensor(
+            [
+                framing.eye_x + framing.eye_distance * mesh.PIVOT[0],
+                framing.eye_y + framing.eye_distance * mesh.PIVOT[1],
+            ],
+            device=device,
+            dtype=torch.float32,
+        )
+        frontal = (points - eyes[:, None]) @ self.basis / self.size[:, None, None]  # (N, 478, 3)
+        self.rest = self._rest(points, eyes)  # (N, V, 3)
+        self._measure(frontal)
+
+    def __len__(self) -> int:
+        return int(self.rest.shape[0])
+
+    def pose(self, index: Tensor, theta: Tensor) -> Tensor:
+        """Vertices (B, V, 3) of portraits ``index`` (B,) performing ``theta`` (B, 16)."""
+        raw = theta * self._scales
+        rest, own_pivot, own_basis = self.rest[index], self.pivot[index], self.basis[index]
+        size = self.framing.eye_distance * raw[:, SCALE].exp()  # (B,)
+        basis = rotations(raw[:, YAW], raw[:, PITCH], raw[:, ROLL])
+        place = self.home + self.framing.eye_distance * raw[:, X : Y + 1]
+        shift = torch.cat([place - own_pivot[:, :2], torch.zeros_like(place[:, :1])], 1)  # (B, 3)
+
+        turn = basis @ own_basis.transpose(1, 2) * (size / self.size[index])[:, None, None]
+        arm = rest - own_pivot[:, None]
+        turned = arm @ turn.transpose(1, 2) - arm
+        moved = rest + self._follow_rotation * turned + self._follow_translation * shift[:, None]
+        gesture = self._gesture(index, raw)
+        return moved + gesture @ (basis * size[:, None, None]).transpose(1, 2)
+
+    def mouth_ratio(self, index: Tensor, theta: Tensor) -> Tensor:
+        """(B,) gap between the lips in theta over the gap in the portrait."""
+        return theta[:, OPEN] * self._scales[OPEN] / self.gap[index]
+
+    def _gesture(self, index: Tensor, raw: Tensor) -> Tensor:
+        """Displacement (B, V, 3) by the expression, in eye distances of the turned-back face."""
+        change = raw - self._own_raw[index]
+        gap, own_gap = raw[:, OPEN], self.gap[index]
+        wider = (gap - own_gap).clamp(min=0)
+        amounts = torch.stack(
+            [
+                wider,
+                *(change[:, i] for i in (SMILE, PUCKER, JAW, BROW, BROW_INNER, GAZE_X, GAZE_Y)),
+            ],
+            1,
+        )
+        out = (amounts @ self._fields).view(len(index), mesh.COUNT, 3)
+        down = (1 - gap / own_gap).clamp(min=0)[:, None] * self._closing[index]  # (B, V)
+        aperture = OPEN_APERTURE * (1 - raw[:, BLINK_L : BLINK_L + 2]) / self.aperture[index]
+        shut = 1 - aperture  # (B, 2), negative: wider than the portrait's own
+        amount = torch.where(
+            self._is_eyeball, shut.clamp(max=0)[:, :, None], shut[:, :, None]
+        )  # (B, 2, V)
+        down = down + (amount * self._lids[index]).sum(1)
+        out[..., 1] += down
+        return out
+
+    def _rest(self, points: Tensor, eyes: Tensor) -> Tensor:
+        rest = points.new_zeros(points.shape[0], mesh.COUNT, 3)
+        rest[:, mesh.FACE] = points[:, :468]
+        back = SET_BACK * self.size[:, None]
+        rest[:, mesh.MOUTH] = points[:, list(mesh.lip_loop())]
+        rest[:, mesh.MOUTH, 2] += back
+        for eye, ball in enumerate(mesh.EYEBALLS):
+            first = mesh.IRIS[eye]
+            rim, centre = points[:, list(mesh.lid_loop(eye))], points[:, first : first + 1]
+            radius = (points[:, first + 1 : first + 5, :2] - centre[..., :2]).norm(dim=2).mean(1)
+            spoke = rim - centre
+            reach = (1.2 * radius[:, None] / spoke[..., :2].norm(dim=2).clamp(min=1e-6)).clamp(
+                max=0.8
+            )
+            sheet = torch.cat([rim, centre + spoke * reach[..., None], centre], 1)
+            sheet[..., 2] = rim[..., 2].mean(1, keepdim=True)
+            sheet[:, :16, 2] = rim[..., 2]
+            sheet[..., 2] += back
+            rest[:, ball] = sheet
+        rest[:, mesh.OUTER] = self._outer(points, eyes)
+        return rest
+
+    def _outer(self, points: Tensor, eyes: Tensor) -> Tensor:
+        """Rings around the face, (N, 8 * 36, 3)."""
+        oval = points[:, list(mesh.OVAL)]
+        middle = oval[..., :2].mean(1, keepdim=True)
+        spoke = oval[..., :2] - middle  # (N, 36, 2)
+        near, far = (torch.from_numpy(a).to(points.device)[:, None] for a in mesh.ring_growth())
+        direction = spoke / spoke.norm(dim=2, keepdim=True)
+        border = 0.5 + 1.1 * direction  # well outside the picture whatever the direction
+        stops = torch.stack([oval[..., :2], middle + spoke * near, middle + spoke * far, border])
+        ears = points[:, [234, 454], 2].mean(1) - eyes[:, 2]
+        depths = torch.tensor(RING_DEPTH, device=points.device)[:, None] * self.size + eyes[:, 2]
+        depths = depths + (ears - RING_DEPTH[0] * self.size) * 0.5
+        levels = [oval[..., 2], *(d[:, None].expand(-1, mesh.RING) for d in depths[1:])]
+        rings = []
+        for support in mesh.RING_SUPPORT[1:]:
+            low = min(int(support), 2)
+            part = support - low
+            flat = stops[low] + (stops[low + 1] - stops[low]) * part
+            depth = levels[low] + (levels[low + 1] - levels[low]) * part
+            rings.append(torch.cat([flat, depth[..., None]], 2))
+        return torch.cat(rings, 1)
+
+    def _measure(self, frontal: Tensor) -> None:
+        """The portraits' own theta, and displacements that depend on their own lips and lids."""
+        device = frontal.device
+        self._scales = scales(device)
+        upper, lower = frontal[:, list(mesh.LIP_UPPER), 1], frontal[:, list(mesh.LIP_LOWER), 1]
+        gaps = (lower - upper).clamp(min=0)  # (N, 11)
+        self.gap = gaps[:, 4:7].mean(1).clamp(min=0.004)
+        go_up, go_down = (torch.from_numpy(a).to(device) for a in mesh.lip_rows())
+        self._closing = UPPER_LIP_SHARE * gaps @ go_up.T - (1 - UPPER_LIP_SHARE) * gaps @ go_down.T
+
+        lid_up, lid_down = (torch.from_numpy(a).to(device) for a in mesh.lid_rows())
+        apertures, lids = [], []
+        for eye in (0, 1):
+            top, bottom = (
+                frontal[:, list(mesh.LID_UPPER[eye])],
+                frontal[:, list(mesh.LID_LOWER[eye])],
+            )
+            opening = (bottom[..., 1] - top[..., 1]).clamp(min=0.004)  # (N, 9)
+            width = (top[:, 0, :2] - top[:, -1, :2]).norm(dim=1)
+            apertures.append((opening[:, 3:6].mean(1) / width).clamp(min=0.05))
+            lids.append(
+                UPPER_LID_SHARE * opening @ lid_up[eye].T
+                - (1 - UPPER_LID_SHARE) * opening @ lid_down[eye].T
+            )
+        self.aperture = torch.stack(apertures, 1)  # (N, 2)
+        self._lids = torch.stack(lids, 1)  # (N, 2, V)
+        self._is_eyeball = torch.zeros(mesh.COUNT, dtype=torch.bool, device=device)
+        for ball in mesh.EYEBALLS:
+            self._is_eyeball[ball] = True
+
+        fields = mesh.expression_fields()
+        names = ("open", "smile", "pucker", "jaw", "brow raise", "brow inner", "gaze x", "gaze y")
+        self._fields = torch.from_numpy(np.stack([fields[name].reshape(-1) for name in names])).to(
+            device
+        )
+
+        raw = frontal.new_zeros(len(frontal), 16)
+        raw[:, PITCH] = torch.rad2deg(torch.asin(self.basis[:, 2, 1].clamp(-1, 1)))
+        raw[:, YAW] = torch.rad2deg(torch.atan2(self.basis[:, 2, 0], self.basis[:, 2, 2]))
+        raw[:, ROLL] = torch.rad2deg(torch.atan2(-self.basis[:, 0, 1], self.basis[:, 1, 1]))
+        raw[:, X : Y + 1] = (self.pivot[:, :2] - self.home) / self.framing.eye_distance
+        raw[:, SCALE] = (self.size / self.framing.eye_distance).log()
+        raw[:, OPEN] = self.gap
+        raw[:, SMILE] = own_smile(frontal)
+        raw[:, BLINK_L : BLINK_L + 2] = 1 - self.aperture / OPEN_APERTURE
+        gaze = own_gaze(frontal)
+        raw[:, GAZE_X], raw[:, GAZE_Y] = gaze[:, 0], gaze[:, 1]
+        self._own_raw = raw
+        self.own = raw / self._scales  # (N, 16)
+
+
+def rotations(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
+    """(B, 3, 3) from angles (B,) in degrees: roll after pitch after yaw, acting on columns."""
+    (sy, cy), (sp, cp), (sr, cr) = (
+        (a.deg2rad().sin(), a.deg2rad().cos()) for a in (yaw, pitch, roll)
+    )
+    zero = torch.zeros_like(sy)
+    tilted = torch.stack([cy, zero, -sy, -sp * sy, cp, -sp * cy, cp * sy, sp, cp * cy], 1).view(
+        -1, 3, 3
+    )
+    one = torch.ones_like(sy)
+    around = torch.stack([cr, -sr, zero, sr, cr, zero, zero, zero, one], 1).view(-1, 3, 3)
+    return around @ tilted
+
+
+def own_smile(frontal: Tensor) -> Tensor:
+    """(N,) gestures of smile in the portraits, from the width of the mouth and its corners' height."""
+    width = frontal[:, 291, 0] - frontal[:, 61, 0]
+    lift = (
+        frontal[:, 0, 1] - (frontal[:, 61, 1] + frontal[:, 291, 1]) / 2
+    )  # corners over the upper lip
+    return (0.7 * (width - 0.585) / 0.17 + 0.3 * (lift + 0.055) / 0.08).clamp(-0.4, 1.2)
+
+
+def own_gaze(frontal: Tensor) -> Tensor:
+    """(N, 2) where the irises stand between the lids' corners, eye distances."""
+    offsets = []
+    for eye, corners in enumerate(((33, 133), (263, 362))):
+        middle = (frontal[:, corners[0], :2] + frontal[:, corners[1], :2]) / 2
+        offsets.append(frontal[:, mesh.IRIS[eye], :2] - middle)
+    return (offsets[0] + offsets[1]) / 2 + frontal.new_tensor([0.0, 0.02])
+
+
+def _basis(points: Tensor) -> Tensor:
+    """(N, 3, 3) rotation from the median face to each face: rigid Procrustes of the stable points."""
+    stable = list(mesh.STABLE)
+    model = torch.from_numpy(mesh.median_face()[stable]).to(points)
+    model = model - model.mean(0)
+    face = points[:, stable]
+    face = face - face.mean(1, keepdim=True)
+    u, _, vt = torch.linalg.svd(face.transpose(1, 2) @ model)  # (N, 3, 3)
+    proper = torch.diag_embed(
+        torch.stack([torch.ones(len(u)), torch.ones(len(u)), torch.det(u @ vt).cpu()], 1)
+    ).to(u)
+    return u @ proper @ vt
