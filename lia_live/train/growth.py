@@ -1,0 +1,141 @@
+"""How a network starts, and how it gets bigger without forgetting: pass-through and exact growth.
+
+A network whose top level passes the source's own colours through the flow is sharp from the first step, and
+the architecture can hold exactly that: ``convs.0`` is a 1x1 convolution of the picture, the mask can start
+near one, and the top ``to_rgbs`` is a 1x1 convolution whose leaky ReLU is linear above a positive offset.
+What remains to be learned is where things move (flow) and what no warp can show (mouth, uncovered places).
+
+Growing adds a level on top: its flow starts as the upsampled flow below, its colours as the pass-through, and
+the new encoder block as the old first layer applied to the filtered, halved picture. The level below keeps
+what it had learned beyond the pass-through. Everything but the FIR's softness is preserved exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from lia_live.model import LIA
+from lia_live.model.layers import GAIN, LEAK, EqualConv2d, FusedLeakyReLU
+
+OFFSET = 1.5
+"""Added before a leaky ReLU and taken off behind it: the activation is linear for inputs above -OFFSET."""
+MASK_START = 3.0
+"""Initial mask logit: sigmoid(3) = 0.95."""
+FLOW_START = 0.05
+"""Share of the unit-normal draw that flow heads start with; more would be tens of pixels of random flow."""
+
+
+@torch.no_grad()
+def start(model: LIA) -> LIA:
+    """Prepare a fresh network for training, in place: quiet flow, open masks, colours passed through."""
+    for level, to_flow in enumerate(model.dec.to_flows):
+        to_flow.conv.weight.mul_(FLOW_START)
+        if level == 0:
+            to_flow.bias[:, 2] = MASK_START
+    for to_rgb in model.dec.to_rgbs:
+        _mute(to_rgb)
+    _carry_colours(model)
+    _pass_through(model, sign=1.0)
+    for linear in model.enc.fc[:-1]:  # their scaled weight is the identity: only the last one draws
+        linear.weight.copy_(torch.eye(linear.weight.shape[0]) / linear.scale)
+    return model
+
+
+@torch.no_grad()
+def grow(model: LIA, size: int) -> LIA:
+    """A new network of ``size`` (larger, a power of two) that shows what ``model`` shows, sharper."""
+    while model.config.size < size:
+        model = _grow_once(model)
+    return model
+
+
+def _grow_once(model: LIA) -> LIA:
+    small = model.config
+    grown = LIA(replace(small, size=small.size * 2))
+    grown.name, grown.licence, grown.directions = model.name, model.licence, model.directions
+    state = grown.state_dict()
+    for key, value in model.state_dict().items():
+        parts = key.split(".")
+        if key.startswith("enc.net_app.convs."):
+            index = int(parts[3])
+            if index == 0:
+                continue  # the old first layer becomes part of the new first block
+            key = ".".join([*parts[:3], str(index + 1), *parts[4:]])
+        state[key] = value.clone()
+    grown.load_state_dict(state)
+    _pass_through(
+        grown, sign=-1.0, level=-2
+    )  # the old top keeps only what it learned beyond passing
+    new_flow, new_rgb = grown.dec.to_flows[-1], grown.dec.to_rgbs[-1]
+    new_flow.conv.weight.mul_(FLOW_START / 5)
+    new_flow.bias.zero_()
+    _mute(new_rgb)
+    _carry_colours(grown)
+    _pass_through(grown, sign=1.0)
+    _imitate_first_layer(grown, model.enc.net_app.convs[0])
+    return grown
+
+
+def _parts(layer: nn.Module) -> tuple[EqualConv2d, FusedLeakyReLU]:
+    """The convolution and the activation of a ``conv_layer``."""
+    conv = next(m for m in layer.modules() if isinstance(m, EqualConv2d))
+    activate = next(m for m in layer.modules() if isinstance(m, FusedLeakyReLU))
+    return conv, activate
+
+
+def _mute(to_rgb: nn.Module) -> None:
+    """Zero output, and linear around it so that learning starts at once."""
+    conv, activate = _parts(to_rgb.conv)
+    conv.weight.zero_()
+    activate.bias.fill_(OFFSET)
+    to_rgb.bias.fill_(-GAIN * OFFSET)
+
+
+def _carry_colours(model: LIA) -> None:
+    """Let the first six feature channels be the pairs +R, -R, +G, -G, +B, -B."""
+    first, activate = _parts(model.enc.net_app.convs[0])
+    first.weight[:6] = 0
+    for colour in range(3):
+        first.weight[2 * colour, colour] = 1 / first.scale
+        first.weight[2 * colour + 1, colour] = -1 / first.scale
+    activate.bias[:, :6] = 0
+
+
+def _pass_through(model: LIA, sign: float, level: int = -1) -> None:
+    """Add (or take off) to a level's colours the source's own, read from the pairs of ``_carry_colours``."""
+    conv, _ = _parts(model.dec.to_rgbs[level].conv)
+    # leaky(x) - leaky(-x) = (1 + LEAK) x; one GAIN from the feature, one from this layer's own activation
+    share = sign / ((1 + LEAK) * GAIN * GAIN * conv.scale)
+    for colour in range(3):
+        conv.weight[colour, 2 * colour] += share
+        conv.weight[colour, 2 * colour + 1] -= share
+
+
+def _imitate_first_layer(model: LIA, old: nn.Module) -> None:
+    """Make the new first block compute ``old`` (1x1 convolution, activation) on the halved picture.
+
+    conv1 lifts the colours above its activation's bend, conv2 applies ``old`` to them at its middle tap and
+    takes the lift off again; sqrt2 inside, 1/sqrt2 outside (leaky ReLU is positively homogeneous).
+    """
+    block = model.enc.net_app.convs[1]
+    old_conv, old_activate = _parts(old)
+    lift, lift_activate = _parts(block.conv1)
+    apply, apply_activate = _parts(block.conv2)
+    lift.weight[:3] = 0
+    for colour in range(3):  # (f+ - f-) / ((1 + LEAK) GAIN) is the colour itself
+        tap = 1 / ((1 + LEAK) * GAIN * lift.scale)
+        lift.weight[colour, 2 * colour, 1, 1] = tap
+        lift.weight[colour, 2 * colour + 1, 1, 1] = -tap
+    lift_activate.bias[:, :3] = OFFSET
+    weight = old_conv.weight[:, :, 0, 0] * old_conv.scale * math.sqrt(2)  # (C_old, 3)
+    apply.weight.zero_()
+    apply.weight[:, :3, 1, 1] = weight / (GAIN * apply.scale)
+    lifted = weight.sum(1) * OFFSET
+    apply_activate.bias.copy_(
+        (old_activate.bias[0, :, 0, 0] * math.sqrt(2) - lifted)[None, :, None, None]
+    )
+    block.skip[-1].weight.zero_()

@@ -1,0 +1,63 @@
+"""What a joint training step is judged by. Every term is a mean, so weights do not depend on sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weight of each term of the joint step; 0 turns one off."""
+
+    pixels: float = 1.0
+    """L1 of the picture at three scales."""
+    gradients: float = 1.0
+    """L1 of its horizontal and vertical differences, same scales: what makes edges sharp."""
+    flow: float = 0.2
+    """Charbonnier distance of flow in pixels of a 128-pixel picture, all levels, where the flow is known."""
+    mask: float = 0.1
+    """Cross-entropy of the top level's mask against "a warp can show this"."""
+    motion: float = 3.0
+    """Smooth L1 of the labelled coefficients (in label units) of source and driver."""
+    free: float = 0.002
+    """Mean square of the unlabelled coefficients."""
+
+
+def pyramid_l1(
+    image: Tensor, target: Tensor, region: Tensor, scales: int = 3
+) -> tuple[Tensor, Tensor]:
+    """Region-weighted L1 of pixels and of their differences, summed over halved scales.
+
+    ``image``, ``target`` (B, 3, S, S); ``region`` (B, 1, S, S) with mean one.
+    """
+    pixels = image.new_zeros(())
+    gradients = image.new_zeros(())
+    for scale in range(scales):
+        if scale:
+            image, target, region = (F.avg_pool2d(x, 2) for x in (image, target, region))
+        difference = image - target
+        pixels = pixels + (difference.abs() * region).mean()
+        across = difference[..., :, 1:] - difference[..., :, :-1]
+        down = difference[..., 1:, :] - difference[..., :-1, :]
+        gradients = gradients + (across.abs() * region[..., :, 1:]).mean()
+        gradients = gradients + (down.abs() * region[..., 1:, :]).mean()
+    return pixels, gradients
+
+
+def flow_distance(raw: Tensor, flow: Tensor, weight: Tensor) -> Tensor:
+    """Charbonnier distance of tanh(raw) (B, 2, r, r) from ``flow``, in pixels of a 128-pixel picture.
+
+    ``weight`` (B, 1, r, r): region weights, zero where the flow is unknown.
+    """
+    difference = (torch.tanh(raw) - flow) * 64.0
+    distance = (difference.square().sum(1, keepdim=True) + 0.01).sqrt() - 0.1
+    return (distance * weight).sum() / weight.sum().clamp(min=1e-6)
+
+
+def motion_distance(alpha: Tensor, theta: Tensor, gain: float) -> Tensor:
+    """Smooth L1 of the labelled coefficients in label units: alpha (B, motion_dim), theta (B, labels)."""
+    return F.smooth_l1_loss(alpha[:, : theta.shape[1]] / gain, theta, beta=0.5)

@@ -1,0 +1,133 @@
+"""A network in training: the labelled motion code, teacher forcing, and the term that is folded away.
+
+Synthetic performances know the true motion of both pictures, so the first coefficients *are* named motions.
+While the encoder still guesses, the decoder is given the truth in a share of the batches ("oracle"): it then
+learns flow in minutes. For that the source's motion needs a way in as well: ``w = z + T·alpha_source +
+Q·alpha_driver``. T starts as -Q (what matters first is the difference) and is linear, so at the end it is
+folded into the encoder's last layer, exactly: ``z' = (I + T F) z`` with F the collapsed motion head.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lia_live.model import LIA, Direction
+from lia_live.model.layers import EqualLinear
+from lia_live.train.motion import THETA
+
+ALPHA_GAIN = 2.0
+"""Coefficients are labels (s.d. about 1) times this, so that they are heard beside the appearance code."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What one joint training step looks at."""
+
+    image: Tensor
+    """(B, 3, S, S)."""
+    raws: list[Tensor]
+    """Raw flow and mask logit per level, (B, 3, r, r), coarse to fine."""
+    alpha_source: Tensor
+    """(B, motion_dim), as encoded."""
+    alpha_driver: Tensor
+    """(B, motion_dim), as encoded."""
+
+
+class Teacher(nn.Module):
+    """Wraps a network with the teacher term T; ``folded`` gives the plain network back."""
+
+    def __init__(self, model: LIA, labels: int) -> None:
+        super().__init__()
+        self.model = model
+        self.labels = labels
+        self.term = nn.Parameter(
+            -model.dec.direction.basis().detach().clone()
+        )  # (latent_dim, motion_dim)
+
+    def forward(
+        self,
+        source: Tensor,
+        driver: Tensor,
+        theta_source: Tensor,
+        theta_target: Tensor,
+        oracle: Tensor,
+    ) -> Rendered:
+        """Pictures (B, 3, S, S); theta (B, labels); oracle (B,) bool: which samples get the true motion."""
+        latent, features = self.model.enc.net_app(torch.cat((source, driver)))
+        encoded = self.model.enc.fc(latent.float())
+        alpha_source, alpha_driver = encoded.chunk(2)
+        told_source = self._tell(alpha_source, theta_source, oracle)
+        told_driver = self._tell(alpha_driver, theta_target, oracle)
+        batch = source.shape[0]
+        w = (
+            latent[:batch].float()
+            + told_source @ self.term.T
+            + told_driver @ self.model.dec.direction.basis().T
+        )
+        image, raws = self.model.dec(w, tuple(f[:batch] for f in features))
+        return Rendered(image, raws, alpha_source, alpha_driver)
+
+    def read_motion(self, picture: Tensor) -> Tensor:
+        """(B, 3, S, S) -> (B, motion_dim), float32."""
+        latent, _ = self.model.enc.net_app(picture)
+        alpha: Tensor = self.model.enc.fc(latent.float())
+        return alpha
+
+    def _tell(self, alpha: Tensor, theta: Tensor, oracle: Tensor) -> Tensor:
+        truth = torch.cat((theta * ALPHA_GAIN, torch.zeros_like(alpha[:, self.labels :])), dim=1)
+        return torch.where(oracle[:, None], truth, alpha)
+
+    @torch.no_grad()
+    def folded(self) -> LIA:
+        """A plain network that renders what this one does without the oracle; this one is left alone."""
+        model = copy.deepcopy(self.model)
+        matrix, offset = collapse(model.enc.fc)  # alpha = F z + f0
+        size = matrix.shape[1]
+        mix = torch.eye(size, dtype=torch.float64) + self.term.double() @ matrix  # I + T F
+        head = model.enc.net_app.convs[-1].weight  # (latent_dim, C, 4, 4)
+        head.copy_(torch.einsum("oi,ichw->ochw", mix, head.double()))
+        for linear in model.enc.fc[:-1]:
+            linear.weight.copy_(torch.eye(size) / linear.scale)
+            linear.bias.zero_()
+        model.enc.fc[-1].weight.copy_(
+            torch.linalg.solve(mix.T, matrix.T).T / model.enc.fc[-1].scale
+        )
+        model.enc.fc[-1].bias.copy_(offset)
+        constant = (
+            self.term.double() @ offset
+        ).float()  # T f0: a constant of w, so it lives in the style biases
+        for module in model.dec.modules():
+            if isinstance(module, EqualLinear):
+                module.bias.add_(module.weight @ constant * module.scale)
+        return model
+
+
+def label_directions(motion_dim: int) -> tuple[Direction, ...]:
+    """Names and ranges of the coefficients that training tied to motions; the rest are free."""
+    named = [
+        Direction(
+            t.name, t.low * ALPHA_GAIN, t.high * ALPHA_GAIN, t.neutral * ALPHA_GAIN, ALPHA_GAIN
+        )
+        for t in THETA
+    ]
+    free = [Direction(f"free {i + 1}", -3.0, 3.0) for i in range(motion_dim - len(named))]
+    return tuple(named + free)
+
+
+@torch.no_grad()
+def collapse(head: nn.Sequential) -> tuple[Tensor, Tensor]:
+    """The motion head as one affine map in float64: (motion_dim, latent_dim), (motion_dim,)."""
+    matrix: Tensor | None = None
+    offset: Tensor | None = None
+    for linear in head:
+        weight = linear.weight.double() * linear.scale
+        bias = linear.bias.double()
+        matrix = weight if matrix is None else weight @ matrix
+        offset = bias if offset is None else weight @ offset + bias
+    if matrix is None or offset is None:
+        raise ValueError("the motion head has no layers")
+    return matrix, offset

@@ -1,0 +1,77 @@
+"""A bigger network starts by showing what the smaller one showed."""
+
+import torch
+from torch.nn import functional as F
+
+from lia_live.model import LIA, LIAConfig, Look
+from lia_live.model.synthesis import warp
+from lia_live.train.growth import grow, start
+
+SMALL = LIAConfig(size=32, width=0.125, latent_dim=32)
+
+
+def smooth_pictures(size: int, count: int = 2) -> torch.Tensor:
+    """(count, 3, size, size) in [-1, 1] with no detail finer than 1/8 of the picture."""
+    torch.manual_seed(3)
+    coarse = torch.rand(count, 3, 8, 8) * 1.6 - 0.8
+    return F.interpolate(coarse, size=(size, size), mode="bicubic", align_corners=False).clamp(-1, 1)
+
+
+def trained_a_little(model: LIA) -> LIA:
+    """Move every weight, as training would, so that nothing is preserved by being at its start."""
+    torch.manual_seed(4)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    return model
+
+
+@torch.no_grad()
+def test_a_fresh_network_already_passes_the_source_through() -> None:
+    model = start(LIA(SMALL))
+    picture = smooth_pictures(32)
+    still = _still(model)  # no flow at all: what is left is the pass-through
+    look = still.encode_appearance(picture)
+    out, raws = still.dec(look.latent, look.features)
+    mask = torch.sigmoid(raws[-1][:, 2:3])
+    assert mask.mean() > 0.85
+    assert (out / mask - warp(picture, torch.zeros(2, 2, 32, 32))).abs().max() < 1e-3
+
+
+@torch.no_grad()
+def test_growing_keeps_code_and_motion() -> None:
+    model = trained_a_little(start(LIA(SMALL)))
+    grown = grow(model, 128)
+    assert grown.config.size == 128
+    small, large = smooth_pictures(32), smooth_pictures(128)
+    before, after = model.encode_appearance(small), grown.encode_appearance(large)
+    scale = before.latent.std()
+    assert (before.latent - after.latent).abs().mean() < 0.1 * scale
+    assert (before.motion - after.motion).abs().mean() < 0.1 * before.motion.std()
+
+
+@torch.no_grad()
+def test_growing_keeps_flow_mask_and_picture() -> None:
+    model = trained_a_little(start(LIA(SMALL)))
+    grown = grow(model, 64)
+    small, large = smooth_pictures(32), smooth_pictures(64)
+    look, wide = model.encode_appearance(small), grown.encode_appearance(large)
+    image, raws = model.dec(look.latent, look.features)
+    big_image, big_raws = grown.dec(wide.latent, wide.features)
+    assert (F.avg_pool2d(big_raws[-1], 2) - raws[-1]).abs().mean() < 0.05
+    assert (F.avg_pool2d(big_image, 2) - image).abs().mean() < 0.1
+
+
+def _still(model: LIA) -> LIA:
+    still = LIA(model.config)
+    still.load_state_dict(model.state_dict())
+    for to_flow in still.dec.to_flows:
+        to_flow.conv.weight[:, :2] = 0
+    return still
+
+
+def test_look_is_complete_after_growth() -> None:
+    grown = grow(start(LIA(SMALL)), 64)
+    look = grown.encode_appearance(smooth_pictures(64))
+    assert isinstance(look, Look)
+    assert [f.shape[-1] for f in look.features] == [8, 16, 32, 64]

@@ -1,0 +1,58 @@
+"""The teacher term folds into a plain network, exactly."""
+
+import torch
+
+from lia_live.model import LIA, LIAConfig
+from lia_live.train.growth import start
+from lia_live.train.teacher import ALPHA_GAIN, Teacher, collapse, label_directions
+
+CONFIG = LIAConfig(size=32, width=0.125, latent_dim=48)
+LABELS = 16
+
+
+def teacher() -> Teacher:
+    torch.manual_seed(0)
+    wrapped = Teacher(start(LIA(CONFIG)), LABELS)
+    with torch.no_grad():
+        for linear in wrapped.model.enc.fc:
+            linear.bias.normal_(std=0.5)
+    return wrapped
+
+
+@torch.no_grad()
+def test_folded_network_renders_what_the_teacher_renders() -> None:
+    wrapped = teacher()
+    source, driver = torch.rand(2, 2, 3, 32, 32) * 2 - 1
+    theta = torch.zeros(2, LABELS)
+    out = wrapped(source, driver, theta, theta, torch.zeros(2, dtype=torch.bool))
+    plain = wrapped.folded()
+    assert torch.allclose(plain(source, driver), out.image, atol=1e-4)
+    assert torch.allclose(plain.encode_motion(driver), out.alpha_driver, atol=1e-4)
+    assert not torch.allclose(wrapped.model(source, driver), out.image, atol=1e-3)  # the term did matter
+
+
+@torch.no_grad()
+def test_oracle_replaces_the_encoders_guess_per_sample() -> None:
+    wrapped = teacher()
+    source, driver = torch.rand(2, 2, 3, 32, 32) * 2 - 1
+    theta = torch.randn(2, LABELS)
+    guessed = wrapped(source, driver, theta, theta, torch.tensor([False, False])).image
+    told = wrapped(source, driver, theta, theta, torch.tensor([False, True])).image
+    assert torch.allclose(guessed[0], told[0], atol=1e-5)
+    assert (guessed[1] - told[1]).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_collapse_is_the_head() -> None:
+    head = teacher().model.enc.fc
+    matrix, offset = collapse(head)
+    code = torch.randn(5, CONFIG.latent_dim)
+    assert torch.allclose((code.double() @ matrix.T + offset).float(), head(code), atol=1e-4)
+
+
+def test_labels_fill_the_first_directions() -> None:
+    directions = label_directions(20)
+    assert [d.name for d in directions[:2]] == ["yaw", "pitch"]
+    assert directions[0].scale == ALPHA_GAIN
+    assert [d.name for d in directions[16:]] == ["free 1", "free 2", "free 3", "free 4"]
+    assert all(d.low < d.neutral + 1e-6 and d.high > d.neutral - 1e-6 for d in directions)
