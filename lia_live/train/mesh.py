@@ -143,12 +143,12 @@ def ring_weights() -> tuple[Array, Array]:
         here = slice(OUTER.start + number * RING, OUTER.start + (number + 1) * RING)
         place = RING_SUPPORT[number + 1]
         high = (
-            np.interp(place, support, (1.0, 1.0, 0.5, 0.0)),
-            np.interp(place, support, (1, 1, 0.55, 0)),
+            np.interp(place, support, (1.0, 1.0, 0.4, 0.0)),
+            np.interp(place, support, (1.0, 1.0, 0.45, 0.0)),
         )
         low = (
             np.interp(place, support, (1.0, 0.35, 0.0, 0.0)),
-            np.interp(place, support, (1, 0.9, 0.6, 0)),
+            np.interp(place, support, (1.0, 0.85, 0.4, 0.0)),
         )
         rotation[here] = top * high[0] + (1 - top) * low[0]
         translation[here] = top * high[1] + (1 - top) * low[1]
@@ -156,10 +156,10 @@ def ring_weights() -> tuple[Array, Array]:
 
 
 def ring_growth() -> tuple[Array, Array]:
-    """(36,) distance of rings 1 and 2 from the middle of the face, in oval radii."""
+    """(36,) distance of the hair's ring from the middle of the face in oval radii, and how much
+    each place is at the top (1) or at sides and chin (0)."""
     top = _top_share()
-    # The crown needs room for hair; sides and chin do not.
-    return 1.2 + 0.35 * top**2, 1.75 + 0.35 * top
+    return 1.2 + 0.3 * top**2, top  # the crown needs room for hair; sides and chin do not
 
 
 @lru_cache(maxsize=1)
@@ -181,7 +181,7 @@ def expression_fields() -> dict[str, Array]:
     opening = np.zeros((COUNT, 3), np.float32)
     opening[:, 1] = 0.94 * jaw * lever / lever[14] * shape
     opening[:, 2] = 0.30 * jaw * shape
-    opening[:, 0] = -0.16 * lips * across * np.clip(side, 0, 1)
+    opening[:, 0] = -0.10 * lips * across * np.clip(side, 0, 1)
     opening[:, 1] += (
         0.25 * lips * np.clip(side, 0, 1) ** 2 * ~_is_lower_lip()
     )  # the corners follow a little
@@ -359,15 +359,10 @@ def _scaffold() -> Array:
         at[ball.start + 16 : ball.stop] = face[IRIS[eye]]
     oval = face[list(OVAL)]
     middle = oval[:, :2].mean(0)
-    near, far = ring_growth()
-    for number in range(RINGS):
+    hair, _ = ring_growth()
+    for number, support in enumerate(RING_SUPPORT[1:]):
         here = slice(OUTER.start + number * RING, OUTER.start + (number + 1) * RING)
-        grow = np.stack(
-            [
-                np.interp(RING_SUPPORT[number + 1], (0, 1, 2, 3), (1, n, f, 3.5))
-                for n, f in zip(near, far, strict=True)
-            ]
-        )
+        grow = np.interp(support, (0, 1), (0, 1)) * (hair - 1) + 1 + 0.5 * max(support - 1, 0)
         at[here, :2] = middle + (oval[:, :2] - middle) * grow[:, None]
         at[here, 2] = 0.7
     return at

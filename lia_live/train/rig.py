@@ -37,8 +37,17 @@ UPPER_LIP_SHARE: Final = 0.3
 """How much of closing an open mouth the upper lip does."""
 SET_BACK: Final = 0.03
 """Eyeballs and mouth lie this far behind lids and lips, eye distances."""
-RING_DEPTH: Final = (0.62, 0.75, 1.0, 1.4)
-"""Depth of oval, hair, shoulders and border behind the eyes, eye distances."""
+CROWN_DEPTH: Final = 0.45
+"""Depth of the head's outline at the top behind the eyes, eye distances."""
+NECK_DEPTH: Final = 0.62
+"""Depth of ears and neck."""
+BACK_DEPTHS: Final = (1.0, 1.4)
+"""Depth of shoulders and border."""
+BORDER: Final = 0.03
+"""How far outside the picture its resting border lies, sides."""
+FLAT_FROM: Final = 0.15
+"""Face depth beyond this (eye distances behind the eyes) is reduced: cheeks smear less when turned."""
+FLAT_BY: Final = 0.6
 
 
 class Rig:
@@ -71,6 +80,9 @@ class Rig:
             dtype=torch.float32,
         )
         frontal = (points - eyes[:, None]) @ self.basis / self.size[:, None, None]  # (N, 478, 3)
+        excess = (frontal[..., 2] - FLAT_FROM).clamp(min=0) * (1 - FLAT_BY)
+        points = points.clone()
+        points[..., 2] -= excess * self.size[:, None]
         self.rest = self._rest(points, eyes)  # (N, V, 3)
         self._measure(frontal)
 
@@ -147,20 +159,27 @@ class Rig:
         oval = points[:, list(mesh.OVAL)]
         middle = oval[..., :2].mean(1, keepdim=True)
         spoke = oval[..., :2] - middle  # (N, 36, 2)
-        near, far = (torch.from_numpy(a).to(points.device)[:, None] for a in mesh.ring_growth())
-        direction = spoke / spoke.norm(dim=2, keepdim=True)
-        border = 0.5 + 1.1 * direction  # well outside the picture whatever the direction
-        stops = torch.stack([oval[..., :2], middle + spoke * near, middle + spoke * far, border])
-        ears = points[:, [234, 454], 2].mean(1) - eyes[:, 2]
-        depths = torch.tensor(RING_DEPTH, device=points.device)[:, None] * self.size + eyes[:, 2]
-        depths = depths + (ears - RING_DEPTH[0] * self.size) * 0.5
-        levels = [oval[..., 2], *(d[:, None].expand(-1, mesh.RING) for d in depths[1:])]
+        growth, top = (torch.from_numpy(a).to(points.device) for a in mesh.ring_growth())
+        length = spoke.norm(dim=2, keepdim=True)
+        direction = spoke / length
+        hair = middle + spoke * growth[:, None]
+        # The border lies just outside the picture, but outside the hair where that is cut off.
+        edge = (direction.sign() * (0.5 + BORDER) + 0.5 - middle) / direction
+        edge = torch.where(direction.abs() > 1e-6, edge, torch.inf).amin(2, keepdim=True)
+        reach = torch.maximum(edge, length * growth[:, None] + BORDER)
+        border = middle + direction * reach
+        stops = torch.stack([oval[..., :2], hair, torch.lerp(hair, border, 0.5), border])
+        behind = eyes[:, 2:] + self.size[:, None] * torch.stack(
+            [CROWN_DEPTH * top + NECK_DEPTH * (1 - top), *(torch.full_like(top, d) for d in BACK_DEPTHS)]
+        )[:, None]  # (3, N, 36)
+        levels = [oval[..., 2], *behind]
         rings = []
         for support in mesh.RING_SUPPORT[1:]:
             low = min(int(support), 2)
             part = support - low
             flat = stops[low] + (stops[low + 1] - stops[low]) * part
-            depth = levels[low] + (levels[low + 1] - levels[low]) * part
+            deep = part**2 if low == 0 else part  # a head is round: its depth grows towards the outline
+            depth = levels[low] + (levels[low + 1] - levels[low]) * deep
             rings.append(torch.cat([flat, depth[..., None]], 2))
         return torch.cat(rings, 1)
 
