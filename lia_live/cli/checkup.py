@@ -261,7 +261,7 @@ def check_preview() -> Finding:
 
 def check_demo() -> Finding:
     """The shipped portrait and driver clip."""
-    from lia_live.cli.demo import DEMO_AVATAR, DEMO_DRIVER
+    from lia_live.cli.assets import DEMO_AVATAR, DEMO_DRIVER
 
     lost = [path.name for path in (DEMO_AVATAR, DEMO_DRIVER) if not path.is_file()]
     if lost:

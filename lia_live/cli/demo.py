@@ -5,20 +5,28 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from lia_live.cli.config import in_range
+from lia_live.cli.flags import add_model_flags, model_settings
 from lia_live.cli.interrupts import Interrupts
 from lia_live.cli.parser import Command, Parser
 
-_ASSETS = Path(__file__).resolve().parent.parent / "weights" / "demo"
-DEMO_AVATAR = _ASSETS / "avatar.png"
-DEMO_DRIVER = _ASSETS / "driver.mp4"
-
 
 def _add_arguments(parser: Parser) -> None:
-    parser.add_argument("--out", type=Path, metavar="FILE.mp4", help="default: demo.mp4")
+    parser.add_argument("--out", type=Path, default=Path("demo.mp4"), metavar="FILE.mp4")
+    parser.add_argument("--duration", type=float, metavar="SECONDS", help="default: the whole clip")
+    parser.add_argument("--stats-json", type=Path, metavar="FILE", help="write the counters there")
+    add_model_flags(parser)
 
 
 def _execute(flags: argparse.Namespace, interrupts: Interrupts) -> int:
-    return 0
+    duration = getattr(flags, "duration", None)
+    if duration is not None:
+        in_range("duration", duration, 0.1, 3600)
+    settings = model_settings(flags)
+
+    from lia_live.cli.showing import show
+
+    return show(flags.out, duration, getattr(flags, "stats_json", None), settings, interrupts)
 
 
 COMMAND = Command(

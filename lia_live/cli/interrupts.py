@@ -1,7 +1,7 @@
 """Ctrl-C that never breaks a file in the middle of being written.
 
 Outside a guarded stretch the first signal raises ``KeyboardInterrupt`` at once. Inside ``deferred`` it
-calls back (or is only remembered) and the exception comes when the stretch has ended. A second
+is remembered, the work is asked to stop, and the exception comes when the stretch has ended. A second
 signal while things are being closed is answered with a line; the third gives up on closing.
 """
 
@@ -17,6 +17,7 @@ from types import FrameType
 _SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
+_WAKE, _REST = b"!", b"."
 
 
 class Interrupts:
@@ -27,7 +28,7 @@ class Interrupts:
         """True once a signal has come: loops look at it between two frames."""
         self._count = 0
         self._depth = 0
-        self._callbacks: list[Callable[[], None]] = []
+        self._wakers: list[int] = []
 
     @contextmanager
     def installed(self) -> Iterator[Interrupts]:
@@ -46,23 +47,46 @@ class Interrupts:
                 signal.signal(number, handler)
 
     @contextmanager
-    def deferred(self, callback: Callable[[], None] | None = None) -> Iterator[None]:
-        """Let the block end in order: a signal calls ``callback`` (which asks the work to stop), and
+    def deferred(self, stop: Callable[[], None] | None = None) -> Iterator[None]:
+        """Let the block end in order: a signal has ``stop`` called, on a thread of its own, and
         ``KeyboardInterrupt`` is raised after the block, unless the block raised something itself.
         """
-        if callback is not None:
-            self._callbacks.append(callback)
         self._depth += 1
-        if self.pending and callback is not None:
-            callback()
+        try:
+            if stop is None:
+                yield
+            else:
+                with self._woken(stop):
+                    yield
+        finally:
+            self._depth -= 1
+        if self.pending and self._depth == 0:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def _woken(self, stop: Callable[[], None]) -> Iterator[None]:
+        """A thread that calls ``stop`` after a signal. The handler itself must not: it may have
+        interrupted the very code that holds the lock which ``stop`` needs.
+        """
+        sleeper, waker = os.pipe()
+
+        def wait() -> None:
+            if os.read(sleeper, 1) == _WAKE:
+                stop()
+
+        thread = threading.Thread(target=wait, name="interrupts", daemon=True)
+        thread.start()
+        self._wakers.append(waker)
+        if self.pending:
+            os.write(waker, _WAKE)
         try:
             yield
         finally:
-            self._depth -= 1
-            if callback is not None:
-                self._callbacks.remove(callback)
-        if self.pending and self._depth == 0:
-            raise KeyboardInterrupt
+            self._wakers.remove(waker)
+            os.write(waker, _REST)
+            thread.join()
+            os.close(waker)
+            os.close(sleeper)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.pending = True
@@ -73,7 +97,7 @@ class Interrupts:
             # not print: the signal may have come in the middle of one
             os.write(2, b"\nclosing; press Ctrl-C once more to give up on it\n")
             return
-        for callback in tuple(self._callbacks):
-            callback()
+        for waker in tuple(self._wakers):
+            os.write(waker, _WAKE)
         if self._depth == 0:
             raise KeyboardInterrupt

@@ -6,8 +6,6 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TextIO
 
 
@@ -48,27 +46,6 @@ class StatusLine:
             self._stream.write("\r\x1b[2K")
             self._dirty = False
 
-    @contextmanager
-    def following(self, text: Callable[[], str], every_s: float = 0.5) -> Iterator[None]:
-        """Show ``text()`` again and again while the block runs, from a thread of its own."""
-        if not self._shown:
-            yield
-            return
-        ended = threading.Event()
-
-        def follow() -> None:
-            while not ended.wait(every_s):
-                self.show(text())
-
-        thread = threading.Thread(target=follow, name="status", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join(timeout=1)
-            self.clear()
-
 
 class Progress:
     """How far along a file is: percent, frames a second, time left. ``total`` 0: not known."""
@@ -86,6 +63,10 @@ class Progress:
             return
         self._last = now
         self._line.show(self.text(done, now - self._began))
+
+    def end(self) -> None:
+        """Leave the line empty."""
+        self._line.clear()
 
     def text(self, done: int, elapsed_s: float) -> str:
         """The bar as text."""

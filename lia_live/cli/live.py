@@ -1,0 +1,253 @@
+"""One live run: devices are opened, the model and the avatars are loaded, the loop runs, all is closed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lia_live.cli.config import MotionSettings, RunConfig, is_file
+from lia_live.cli.consent import ConsentBook
+from lia_live.cli.hotkeys import HELP, Hotkeys, terminal_keys
+from lia_live.cli.interrupts import Interrupts
+from lia_live.cli.portraits import find_portraits, open_portrait, settle_portraits
+from lia_live.cli.status import StatusLine
+from lia_live.cli.targets import check_target
+from lia_live.engine import Output, Pipeline, PipelineConfig, PolicyConfig
+from lia_live.errors import ConfigError
+from lia_live.interfaces import Clock, Sink
+from lia_live.io import open_sink, open_source
+from lia_live.timing import MonotonicClock
+
+if TYPE_CHECKING:
+    from lia_live.model import LIA
+
+MEASURED_FRAMES = 15
+"""After so many frames with a face the speed is said."""
+NO_FACE_AFTER_S = 6
+
+
+def go_live(config: RunConfig, interrupts: Interrupts) -> int:
+    """Run until the source ends, Q, Ctrl-C or the duration; returns 0. Raises ``LiaLiveError``."""
+    clock = MonotonicClock()
+    began_at = clock.now()
+    book = ConsentBook()
+    paths = find_portraits(config.avatar)
+    _check_targets(config, paths)
+    portraits = settle_portraits(paths, config.consent, book)
+    picture = config.picture
+    controls = LiveControls(config.motion.strength)
+    keys = Hotkeys(controls, passthrough=config.allow_passthrough)
+    with ExitStack() as closing:
+        with interrupts.deferred():  # a device is opened whole, or not at all
+            source = open_source(
+                config.camera,
+                loop=config.loop,
+                fps=picture.fps,
+                width=1280,
+                height=720,
+                clock=clock,
+            )
+            closing.callback(source.close)
+            devices = {
+                output: _open_output(output, config, keys, controls, clock, closing)
+                for output in config.output
+                if not is_file(output)
+            }
+
+        from lia_live.model import load_model
+        from lia_live.render import open_renderer
+        from lia_live.track import open_tracker
+
+        model = load_model(config.model.weights, config.model.device)
+        avatars = [open_portrait(portrait, model, config.consent, book) for portrait in portraits]
+        renderer = open_renderer(model, config.model.engine)
+        print(f"{renderer.description}; measuring", flush=True)
+        with interrupts.deferred():
+            tracker = open_tracker(model.config.framing, model.config.size)
+            closing.callback(tracker.close)
+            outputs = [
+                Output(
+                    devices.get(output)
+                    or _open_output(output, config, keys, controls, clock, closing),
+                    config.badge(output),
+                )
+                for output in config.output
+            ]
+            pipeline = Pipeline(
+                source,
+                tracker,
+                renderer,
+                avatars,
+                outputs,
+                pipeline_config(config, model),
+                clock,
+                directions=model.directions,
+                began_at=began_at,
+            )
+        controls.begin(pipeline, renderer.description)
+        if config.stats_json is not None:
+            closing.callback(pipeline.stats.write, Path(config.stats_json))
+        with interrupts.deferred(pipeline.stop), terminal_keys(keys.press) as listening:
+            names = ", ".join(output.sink.name for output in outputs)
+            print(f"{source.name} → {avatars[0].name} → {names}", flush=True)
+            if listening or "preview" in config.output:
+                print(
+                    HELP + (" · hold P to be seen" if config.allow_passthrough else ""), flush=True
+                )
+            try:
+                pipeline.run(config.duration, report=controls.report)
+            finally:
+                controls.end()
+    return 0
+
+
+def pipeline_config(config: RunConfig, model: LIA) -> PipelineConfig:
+    """The loop's settings for this run and this network."""
+    return PipelineConfig(
+        fps=config.picture.fps,
+        background=config.picture.background,
+        mirror_in=config.mirror in ("in", "both"),
+        mirror_out=config.mirror in ("out", "both"),
+        allow_passthrough=config.allow_passthrough,
+        policy=policy_config(config.motion, model.config.motion_dim),
+    )
+
+
+def policy_config(motion: MotionSettings, motion_dim: int) -> PolicyConfig:
+    """The policy's settings; edits that were not given are zero."""
+    if len(motion.edits) > motion_dim:
+        raise ConfigError(
+            f"edits has {len(motion.edits)} numbers, these weights have {motion_dim} directions",
+            "leave the surplus out",
+        )
+    edits = motion.edits + (0.0,) * (motion_dim - len(motion.edits)) if motion.edits else ()
+    return PolicyConfig(
+        mode=motion.mode, strength=motion.strength, smooth=motion.smooth, edits=edits
+    )
+
+
+class LiveControls:
+    """What keys do to a running pipeline, and what is said about it."""
+
+    def __init__(self, strength: float = 1.0) -> None:
+        self._strength = strength
+        self._pipeline: Pipeline | None = None
+        self._line = StatusLine()
+        self._shown = True
+        self._seconds = 0
+        self._description = ""
+        self._measured = False
+
+    def begin(self, pipeline: Pipeline, description: str) -> None:
+        """From now on keys have an effect. ``description``: of the renderer."""
+        self._pipeline, self._description = pipeline, description
+
+    def report(self) -> None:
+        """Once a second, on the main thread: the status line, and the speed once it is known."""
+        pipeline = self._pipeline
+        if pipeline is None:
+            return
+        self._seconds += 1
+        stats = pipeline.stats
+        if not self._measured and len(stats.model) >= MEASURED_FRAMES:
+            self._measured = True
+            self._line.say(
+                f"{self._description}, {stats.model.milliseconds(50)['p50']:.0f} ms a frame; "
+                f"set an audio delay of {stats.audio_delay_ms()} ms for your microphone "
+                "in OBS or Zoom"
+            )
+        if self._seconds == NO_FACE_AFTER_S and not stats.face_frames:
+            self._line.say("no face was seen yet: the avatar rests until there is one")
+        if self._shown:
+            self._line.show(pipeline.status_line())
+
+    def end(self) -> None:
+        """What the run came to, in one line."""
+        self._line.clear()
+        if self._pipeline is None:
+            return
+        stats = self._pipeline.stats
+        age = stats.age.milliseconds(50, 95)
+        print(
+            f"{stats.frames_out} frames, {stats.fps():.1f} fps, "
+            f"age p50 {age['p50']:.0f} ms p95 {age['p95']:.0f} ms, "
+            f"{stats.dropped_in + stats.dropped_out} dropped",
+            flush=True,
+        )
+
+    def calibrate(self) -> None:
+        if self._pipeline is not None:
+            self._pipeline.calibrate()
+            self._line.say("calibrating: look straight ahead, mouth closed")
+
+    def choose_avatar(self, index: int) -> None:
+        if self._pipeline is not None:
+            try:
+                self._pipeline.switch_avatar(index)
+            except ConfigError as error:
+                self._line.say(error.message)
+
+    def step_avatar(self, step: int) -> None:
+        if self._pipeline is not None:
+            self._pipeline.step_avatar(step)
+
+    def toggle_mirror_in(self) -> None:
+        if self._pipeline is not None:
+            self._pipeline.mirror_in = not self._pipeline.mirror_in
+
+    def toggle_mirror_out(self) -> None:
+        if self._pipeline is not None:
+            self._pipeline.mirror_out = not self._pipeline.mirror_out
+
+    def change_strength(self, change: float) -> None:
+        if self._pipeline is not None:
+            self._strength = self._pipeline.set_strength(self._strength + change)
+            self._line.say(f"strength {self._strength:.1f}")
+
+    def show_stats(self) -> None:
+        self._shown = not self._shown
+        if not self._shown:
+            self._line.clear()
+
+    def hold_passthrough(self) -> None:
+        if self._pipeline is not None:
+            self._pipeline.set_passthrough(True)
+
+    def stop(self) -> None:
+        if self._pipeline is not None:
+            self._pipeline.stop()
+
+
+def _open_output(
+    output: str,
+    config: RunConfig,
+    keys: Hotkeys,
+    controls: LiveControls,
+    clock: Clock,
+    closing: ExitStack,
+) -> Sink:
+    sink = open_sink(
+        output,
+        width=config.picture.width,
+        height=config.picture.height,
+        fps=config.picture.fps,
+        on_key=keys.press,
+        on_close=controls.stop,
+        clock=clock,
+    )
+    closing.callback(sink.close)
+    return sink
+
+
+def _check_targets(config: RunConfig, avatars: Sequence[Path]) -> None:
+    """Every file that will be written, before anything slow happens."""
+    sources = [config.camera, *map(str, avatars)]
+    files = [output for output in config.output if is_file(output)]
+    if config.stats_json is not None:
+        files.append(config.stats_json)
+    if len(set(config.output) | set(files)) < len(config.output) + (config.stats_json is not None):
+        raise ConfigError("two outputs are the same", "name each output once")
+    for file in files:
+        check_target(Path(file), sources)
