@@ -16,7 +16,7 @@ fail() { printf 'set-up: %s\n' "$*" >&2; exit 1; }
 # What the environment was made of: a change of any of it makes set-up run again.
 fingerprint() { { cat pyproject.toml constraints.txt scripts/setup.sh; pwd; } | cksum; }
 
-suits() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; }
+suits() { [[ $("$1" -c 'import sys; print("Python", *sys.version_info[:2])' 2>/dev/null) =~ ^Python\ 3\ 1[12]$ ]]; }
 
 find_python() {
     local candidate
@@ -41,15 +41,15 @@ missing_packages() {
 install_system_packages() {
     local python=$1 missing
     [ "$(uname -s)" = Linux ] || return 0
-    missing=$(missing_packages "$python" | tr '\n' ' ')
+    missing=$(missing_packages "$python" | paste -sd ' ' -)
     [ -n "$missing" ] || return 0
 
+    command -v apt-get >/dev/null || fail "system packages are missing, by Debian's names: $missing"
     local become=()
     if [ "$(id -u)" != 0 ]; then
         become=(sudo -n)
         sudo -n true 2>/dev/null || fail "system packages are missing; run: sudo apt-get install $missing"
     fi
-    command -v apt-get >/dev/null || fail "system libraries are missing, in Debian's words: $missing"
     say "installing $missing"
     # shellcheck disable=SC2086  # one word a package
     { ${become[@]+"${become[@]}"} apt-get update -qq &&
