@@ -50,7 +50,7 @@ def test_late_names_and_typed_names_are_the_same() -> None:
 
 
 def test_every_error_is_public() -> None:
-    tree = [LiaLiveError, *LiaLiveError.__subclasses__()]
+    tree: list[type[LiaLiveError]] = [LiaLiveError, *LiaLiveError.__subclasses__()]
     exported = {error.__name__ for error in tree if error.__module__ == "lia_live.errors"}
     assert exported <= set(lia_live.__all__)
 
