@@ -25,6 +25,8 @@ ConsentAnswer = Literal["me", "permission", "not-a-person"]
 
 MOTION_DIM = 20
 """Length of ``edits``: the number of motion directions of every published LIA."""
+OUTPUTS = ("virtual", "preview", "none")
+RECORDINGS = (".mp4", ".m4v", ".mov")
 ZOOM_SAFE_FPS = 55
 """Above this rate Zoom hangs on a virtual camera."""
 
@@ -136,6 +138,12 @@ class RunConfig:
                 f"duration must be above 0 and at most 604800 s, got {self.duration:g}",
                 _range_hint("duration"),
             )
+        for output in self.output:
+            if is_file(output) and not output.lower().endswith(RECORDINGS):
+                raise ConfigError(
+                    f"{output!r} is no output",
+                    did_you_mean(output, OUTPUTS, "use virtual, preview, none or a file.mp4"),
+                )
         if not self.output:
             raise ConfigError(
                 "output is empty", 'name one: "virtual", "preview", "none" or a file.mp4'
@@ -148,7 +156,7 @@ class RunConfig:
 
 def is_file(output: str) -> bool:
     """Whether an output names a file and not one of the words."""
-    return output.partition(":")[0] != "virtual" and output not in ("preview", "none")
+    return output.partition(":")[0] != "virtual" and output not in OUTPUTS
 
 
 Config = TypeVar("Config", RunConfig, MotionSettings, ModelSettings, PictureSettings)

@@ -11,6 +11,7 @@ from lia_live.cli.config import MotionSettings, RunConfig, is_file
 from lia_live.cli.consent import ConsentBook
 from lia_live.cli.hotkeys import HELP, Hotkeys, terminal_keys
 from lia_live.cli.interrupts import Interrupts
+from lia_live.cli.loading import open_network
 from lia_live.cli.portraits import find_portraits, open_portrait, settle_portraits
 from lia_live.cli.status import StatusLine
 from lia_live.cli.targets import check_target
@@ -19,6 +20,7 @@ from lia_live.errors import ConfigError
 from lia_live.interfaces import Clock, Sink
 from lia_live.io import open_sink, open_source
 from lia_live.timing import MonotonicClock
+from lia_live.track import open_tracker
 
 if TYPE_CHECKING:
     from lia_live.model import LIA
@@ -56,14 +58,8 @@ def go_live(config: RunConfig, interrupts: Interrupts) -> int:
                 if not is_file(output)
             }
 
-        from lia_live.model import load_model
-        from lia_live.render import open_renderer
-        from lia_live.track import open_tracker
-
-        model = load_model(config.model.weights, config.model.device)
+        model, renderer = open_network(config.model)
         avatars = [open_portrait(portrait, model, config.consent, book) for portrait in portraits]
-        renderer = open_renderer(model, config.model.engine)
-        print(f"{renderer.description}; measuring", flush=True)
         with interrupts.deferred():
             tracker = open_tracker(model.config.framing, model.config.size)
             closing.callback(tracker.close)

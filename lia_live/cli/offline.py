@@ -17,10 +17,12 @@ from lia_live.cli.config import ConsentAnswer, ModelSettings, MotionSettings
 from lia_live.cli.consent import ConsentBook
 from lia_live.cli.interrupts import Interrupts
 from lia_live.cli.live import policy_config
+from lia_live.cli.loading import open_network
 from lia_live.cli.portraits import open_portrait, settle_portraits
 from lia_live.cli.run import DISCLOSURE
 from lia_live.cli.status import Progress, StatusLine
 from lia_live.cli.targets import check_target
+from lia_live.engine import Animator, Compositor
 from lia_live.frame import Frame, Pixels
 from lia_live.io import VideoFileSink, VideoReader
 
@@ -59,14 +61,8 @@ def animate(job: Job, interrupts: Interrupts) -> int:
         reader = closing.enter_context(VideoReader(job.driving, max_side=LIVE_MAX_SIDE))
         fps = min(reader.fps, MAX_FPS)
 
-        from lia_live.engine import Animator, Compositor
-        from lia_live.model import load_model
-        from lia_live.render import open_renderer
-
-        model = load_model(job.model.weights, job.model.device)
+        model, renderer = open_network(job.model)
         avatar = open_portrait(portrait, model, job.consent, book)
-        renderer = open_renderer(model, job.model.engine)
-        print(renderer.description, flush=True)
         side = job.side or max(DEFAULT_SIDE, model.config.size)
         compositor = Compositor((side, side), badge=job.badge)
         beside = reader.size if job.side_by_side else None

@@ -18,6 +18,7 @@ from lia_live.cli.assets import DEMO_AVATAR, DEMO_DRIVER
 from lia_live.cli.config import ModelSettings
 from lia_live.cli.interrupts import Interrupts
 from lia_live.cli.live import LiveControls
+from lia_live.cli.loading import open_network
 from lia_live.cli.targets import check_target
 from lia_live.errors import MediaError
 from lia_live.frame import Frame, Pixels
@@ -50,15 +51,11 @@ def show(
 
     from lia_live.avatar import Avatar
     from lia_live.engine import Output, Pipeline, PipelineConfig
-    from lia_live.model import load_model
-    from lia_live.render import open_renderer
     from lia_live.track import open_tracker
 
-    model = load_model(settings.weights, settings.device)
+    model, renderer = open_network(settings)
     # the shipped portrait is in the public domain: its answer is shipped with it
     avatar = Avatar.from_image(DEMO_AVATAR, model).with_consent("not-a-person")
-    renderer = open_renderer(model, settings.engine)
-    print(f"{renderer.description}; measuring", flush=True)
     controls = LiveControls()
     with ExitStack() as closing:
         with interrupts.deferred():
