@@ -15,7 +15,6 @@ from lia_live.engine.performer import Performer, prepare
 from lia_live.engine.policy import MotionPolicy, PolicyConfig
 from lia_live.frame import Frame
 from lia_live.interfaces import Tracker
-from lia_live.timing import MonotonicClock
 
 if TYPE_CHECKING:
     from lia_live.avatar import Avatar
@@ -66,7 +65,6 @@ class Animator:
             prepare(avatar, renderer, shape_of),
             policy or PolicyConfig(),
             directions,
-            MonotonicClock(),
         )
 
     def animate(self, frame: Frame) -> Frame:

@@ -102,6 +102,8 @@ def scale_into(pixels: Pixels, target: Pixels) -> None:
 
 def letterbox(pixels: Pixels, canvas: Pixels) -> None:
     """Fit a picture of any shape into ``canvas`` in place, its proportions kept, on the plain colour."""
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
+        raise ValueError(f"a picture is (H, W, 3) uint8, got {pixels.shape} {pixels.dtype}")
     height, width = canvas.shape[:2]
     scale = min(width / pixels.shape[1], height / pixels.shape[0])
     inner_w = max(1, min(width, round(pixels.shape[1] * scale)))

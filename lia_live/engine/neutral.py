@@ -41,7 +41,7 @@ class HeadShape(Protocol):
 
     @property
     def eye_open_left(self) -> float:
-        """0 closed, larger is wider; any unit, compared within the window only."""
+        """Gap of the lids over the eye's width: about 0.3 open, under 0.12 closed."""
         ...
 
     @property
@@ -49,13 +49,23 @@ class HeadShape(Protocol):
         """The same for the other eye."""
         ...
 
+    @property
+    def mouth_width(self) -> float:
+        """In eye distances: about 0.55 at rest, more in a smile."""
+        ...
 
-YAW, PITCH, ROLL, MOUTH, EYES = range(5)
-TOLERANCE = np.array([12.0, 20.0, 12.0, 0.12])
-"""Yaw, pitch, roll (degrees) and mouth opening at which a face counts 0.6. Pitch is lenient: few
-cameras stand at eye level, and a constant tilt cancels out in relative transfer."""
+
+AT_REST = np.array([0.0, 0.0, 0.0, 0.0, 0.55])
+"""Yaw, pitch, roll (degrees), mouth opening and mouth width of a face at rest ..."""
+TOLERANCE = np.array([12.0, 20.0, 12.0, 0.12, 0.12])
+"""... and how far from it each may be to count 0.6. Pitch is lenient: few cameras stand at eye level, and
+a constant tilt cancels out in relative transfer."""
+EYES = 5
+"""Index of the mean eye opening, behind those five."""
 EYE_RATIO = (0.55, 0.85)
 """Eye opening as a fraction of this person's widest: shut below the first, open above the second."""
+LEAST_OPEN = 0.2
+"""Nobody's widest is taken to be less than this."""
 LIKENESS_WEIGHT = 0.3
 """How much of the score likeness to the avatar decides; the rest is frontal, open eyes, closed mouth."""
 UNKNOWN_QUALITY = 0.5
@@ -69,7 +79,7 @@ CAPACITY = 300
 
 EASE_S = 0.15
 """Time constant with which a better neutral takes over from the one in use."""
-GOOD_SCORE, EARLY_S = 0.9, 1.0
+GOOD_SCORE, EARLY_S = 0.9, 1.5
 """A score this good ends the first search after this time."""
 POOR_SCORE = 0.3
 """Below this score the search goes on after its window (the driver looked away all the time)."""
@@ -78,11 +88,12 @@ ASKED_WINDOW_S = 0.5
 
 
 def measures(shape: HeadShape | None) -> Vector:
-    """(5,): yaw, pitch, roll, mouth opening, mean eye opening; NaN throughout when there is no shape."""
+    """(6,): the five of ``AT_REST`` and the mean eye opening; NaN throughout when there is no shape."""
     if shape is None:
-        return np.full(5, np.nan)
+        return np.full(6, np.nan)
+    pose = (shape.yaw, shape.pitch, shape.roll)
     eyes = (shape.eye_open_left + shape.eye_open_right) / 2
-    return np.array([shape.yaw, shape.pitch, shape.roll, shape.mouth_open, eyes], dtype=np.float64)
+    return np.array([*pose, shape.mouth_open, shape.mouth_width, eyes], dtype=np.float64)
 
 
 class NeutralSearch:
@@ -114,7 +125,7 @@ class NeutralSearch:
 
     def scores(self) -> Vector:
         """(n,) in [0, 1], oldest first. Earlier scores change as the widest eye opening becomes known."""
-        shapes = np.stack(self._shapes)  # (n, 5)
+        shapes = np.stack(self._shapes)  # (n, 6)
         known = np.isfinite(shapes).all(axis=1)
         quality = np.where(known, self._quality(shapes), UNKNOWN_QUALITY)
         likeness = self._likeness(shapes, known)
@@ -123,8 +134,8 @@ class NeutralSearch:
 
     def _quality(self, shapes: Vector) -> Vector:
         still = np.nan_to_num(shapes)
-        away = np.exp(-0.5 * ((still[:, :4] / TOLERANCE) ** 2).sum(axis=1))
-        widest = max(float(np.percentile(still[:, EYES], 90)), 1e-6)
+        away = np.exp(-0.5 * (((still[:, :EYES] - AT_REST) / TOLERANCE) ** 2).sum(axis=1))
+        widest = max(float(np.percentile(still[:, EYES], 90)), LEAST_OPEN)
         shut, open_ = EYE_RATIO
         eyes = np.clip((still[:, EYES] / widest - shut) / (open_ - shut), 0.0, 1.0)
         quality: Vector = away * eyes
@@ -136,8 +147,8 @@ class NeutralSearch:
         by_code = np.exp(-0.5 * (away**2).mean(axis=1))
         if not np.isfinite(self._avatar).all():
             return np.asarray(by_code)
-        gap = (np.nan_to_num(shapes)[:, :4] - self._avatar[:4]) / TOLERANCE
-        by_shape = np.exp(-0.5 * (gap**2).mean(axis=1))
+        gap = (np.nan_to_num(shapes)[:, :EYES] - self._avatar[:EYES]) / TOLERANCE
+        by_shape = np.exp(-0.25 * (gap**2).sum(axis=1))
         return np.where(known, by_shape, by_code)
 
 

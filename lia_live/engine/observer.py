@@ -72,9 +72,9 @@ class Observer:
         expected = (1, self._renderer.config.motion_dim)
         if np.shape(codes) != expected:
             raise ValueError(f"motion codes must be {expected}, got {np.shape(codes)}")
-        alpha = np.array(
-            codes[0], dtype=np.float32
-        )  # owned: nothing of the engine's buffers travels on
+        if not np.isfinite(codes).all():
+            raise ValueError("motion codes are not finite")
+        alpha = np.array(codes[0], dtype=np.float32)  # owned, whatever the engine does with its own
         shape = None
         if crop.face is not None and self._shape_of is not None:
             shape = self._shape_of(crop.face.landmarks)
@@ -105,5 +105,5 @@ class _Mirrored:
 
     def __init__(self, shape: HeadShape) -> None:
         self.yaw, self.pitch, self.roll = -shape.yaw, shape.pitch, -shape.roll
-        self.mouth_open = shape.mouth_open
+        self.mouth_open, self.mouth_width = shape.mouth_open, shape.mouth_width
         self.eye_open_left, self.eye_open_right = shape.eye_open_right, shape.eye_open_left

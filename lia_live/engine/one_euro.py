@@ -14,10 +14,10 @@ Vector = NDArray[np.float64]
 
 SPEED_CUTOFF_HZ = 1.5
 """Cutoff of the low-pass on the speed itself."""
-SPEED_GAIN = 1.2
-"""Hz added to the cutoff per unit of speed (one standard deviation a second)."""
 STILL_CUTOFF_HZ = (12.0, 0.4)
 """Cutoff at rest for the weakest and the strongest smoothing; geometric in between."""
+SPEED_GAIN_HZ = (1.6, 0.5)
+"""The same for what is added to the cutoff per unit of speed (one standard deviation a second)."""
 LONGEST_STEP_S = 0.25
 """A longer gap between two samples starts the filter afresh: what it remembers is stale."""
 
@@ -42,9 +42,9 @@ class OneEuro:
 
     @smooth.setter
     def smooth(self, smooth: float) -> None:
-        weak, strong = STILL_CUTOFF_HZ
         self._smooth = smooth
-        self._still_cutoff = weak * (strong / weak) ** smooth
+        self._still_cutoff = _between(STILL_CUTOFF_HZ, smooth)
+        self._speed_gain = _between(SPEED_GAIN_HZ, smooth)
 
     def reset(self) -> None:
         """Forget the past: the next sample passes through unchanged."""
@@ -62,12 +62,18 @@ class OneEuro:
             return self._value.copy()
         speed = (sample - self._value) / (step * self._scale)
         self._speed = self._speed + _gain(SPEED_CUTOFF_HZ, step) * (speed - self._speed)
-        cutoff = self._still_cutoff + SPEED_GAIN * np.abs(self._speed)
+        cutoff = self._still_cutoff + self._speed_gain * np.abs(self._speed)
         self._value = self._value + _gain(cutoff, step) * (sample - self._value)
         return self._value.copy()
 
 
-def _gain(cutoff_hz: float | Vector, step_s: float) -> float | Vector:
+def _between(ends: tuple[float, float], share: float) -> float:
+    """The geometric way from the first to the second."""
+    return ends[0] * math.pow(ends[1] / ends[0], share)
+
+
+def _gain(cutoff_hz: float | Vector, step_s: float) -> Vector:
     """Weight of a new sample in a first-order low-pass with that cutoff."""
-    turn = 2 * math.pi * step_s * cutoff_hz
-    return turn / (turn + 1)
+    turn = 2 * math.pi * step_s * np.asarray(cutoff_hz, dtype=np.float64)
+    weight: Vector = turn / (turn + 1)
+    return weight

@@ -15,7 +15,7 @@ from lia_live.engine.passthrough import Passthrough
 from lia_live.engine.performer import AvatarPicture
 from lia_live.engine.slot import Slot
 from lia_live.engine.stats import Stats
-from lia_live.errors import DeviceError, LiaLiveError
+from lia_live.errors import DeviceError
 from lia_live.frame import Pixels
 from lia_live.interfaces import Clock, Sink
 
@@ -36,7 +36,7 @@ class _Canvas:
     sinks: list[Sink] = field(default_factory=list)
     shown: Pixels | None = None
     camera: Pixels | None = None
-    """Buffer of the passthrough; None while it was never used."""
+    """Buffer of the passthrough; None unless it is in use."""
 
 
 class OutputLoop:
@@ -75,20 +75,17 @@ class OutputLoop:
         """Body of the thread."""
         try:
             while not self._stop.is_set() and not self._pictures.finished:
-                self._tick(self._pace.wait())
+                self._show(self._pace.tick(self._pictures))
         finally:
             for canvas in self._canvases:
                 for sink in canvas.sinks:
                     self._close(sink)
 
-    def _tick(self, now: float) -> None:
-        fresh = self._pictures.take(0)
+    def _show(self, fresh: AvatarPicture | None) -> None:
+        """One tick: the new picture if there is one, else the last one again."""
         new = fresh is not None and self._compose(fresh)
-        self._pace.meet(now - fresh.made_at if fresh is not None else None)
-        camera = None if self._passthrough is None else self._passthrough.picture(now)
-        if camera is not None:
+        if self._passthrough is not None and self._show_camera(self._passthrough):
             self._stats.passthrough_frames += 1
-            self._send_camera(camera)
         elif self._begun:
             if fresh is not None and new:
                 self._stats.count_out(self._clock.now(), fresh.captured_at)
@@ -114,13 +111,26 @@ class OutputLoop:
                 done = self._begun = True
         return done
 
-    def _send_camera(self, camera: Pixels) -> None:
+    def _show_camera(self, passthrough: Passthrough) -> bool:
+        """While the key is held: the camera on every canvas. False, and no trace of it, otherwise."""
+        camera = passthrough.picture(self._clock.now())
+        if camera is None:
+            for canvas in self._canvases:
+                canvas.camera = None
+            return False
+        try:
+            for canvas in self._canvases:
+                if canvas.camera is None:
+                    width, height = canvas.compositor.size
+                    canvas.camera = np.empty((height, width, 3), np.uint8)
+                letterbox(camera, canvas.camera)
+        except Exception as error:
+            self._faults.note("passthrough", error)
+            return False
         for canvas in self._canvases:
-            if canvas.camera is None:
-                width, height = canvas.compositor.size
-                canvas.camera = np.empty((height, width, 3), np.uint8)
-            letterbox(camera, canvas.camera)
-            self._send(canvas, canvas.camera)
+            if canvas.camera is not None:
+                self._send(canvas, canvas.camera)
+        return True
 
     def _send(self, canvas: _Canvas, pixels: Pixels) -> None:
         for sink in list(canvas.sinks):
@@ -142,7 +152,7 @@ class OutputLoop:
     def _close(self, sink: Sink) -> None:
         try:
             sink.close()
-        except (LiaLiveError, OSError, RuntimeError) as error:
+        except Exception as error:  # the other sinks still have to be finished
             self.errors.append(error)
 
 

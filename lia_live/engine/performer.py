@@ -13,7 +13,6 @@ from lia_live.engine.neutral import HeadShape
 from lia_live.engine.observer import Observation, ShapeOf
 from lia_live.engine.policy import Codes, MotionPolicy, PolicyConfig
 from lia_live.frame import Pixels
-from lia_live.interfaces import Clock
 
 if TYPE_CHECKING:
     from lia_live.avatar import Avatar
@@ -46,8 +45,6 @@ class AvatarPicture:
     """(S, S, 3) the avatar's own picture."""
     captured_at: float | None
     """When the frame whose motion it shows was captured; None when no frame drove it (easing, breathing)."""
-    made_at: float
-    """When it was finished."""
 
 
 def prepare(avatar: Avatar, renderer: Renderer, shape_of: ShapeOf | None) -> PreparedAvatar:
@@ -73,10 +70,8 @@ class Performer:
         avatar: PreparedAvatar,
         config: PolicyConfig,
         directions: Sequence[Direction],
-        clock: Clock,
     ) -> None:
         self._renderer = renderer
-        self._clock = clock
         self._avatar = avatar
         self.policy = MotionPolicy(config, directions, avatar.rest, avatar.shape)
 
@@ -106,5 +101,4 @@ class Performer:
                 f"got {np.shape(pictures)} {pictures.dtype}"
             )
         # A copy: the renderer may reuse its buffer while the output thread still reads this one.
-        owned = pictures[0].copy()
-        return AvatarPicture(owned, self._avatar.picture, captured_at, self._clock.now())
+        return AvatarPicture(pictures[0].copy(), self._avatar.picture, captured_at)

@@ -140,10 +140,7 @@ class PerformingLoop:
 
     def _show(self, observation: Observation | None, captured_at: float | None) -> None:
         policy = self._performer.policy
-        rejected = policy.rejected
         code = self._performer.pose(observation, self._clock.now())
-        if policy.rejected > rejected:
-            self._faults.note("encoder", ValueError("motion codes are not finite"))
         began = self._clock.now()
         try:
             picture = self._performer.render(code, captured_at)

@@ -90,7 +90,7 @@ class Pipeline:
         stats.avatar = first.name
         self._observer = Observer(tracker, renderer, shape_of)
         self._observer.mirror = config.mirror_in
-        self._performer = Performer(renderer, first, config.policy, directions, clock)
+        self._performer = Performer(renderer, first, config.policy, directions)
         self._policy = self._performer.policy
         self._capture = CaptureLoop(
             source, self._frames, self._passthrough, stats, clock, self._stop
