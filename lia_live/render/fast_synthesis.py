@@ -1,0 +1,237 @@
+"""Coefficients to picture, everything constant folded (spec sections 6 and 11).
+
+Per network: equalised scales, gains, the orthonormal directions, and what 20 coefficients do to every style.
+Per avatar: what its latent code adds to the styles, its features in sampling layout, the finest level of
+them already projected to three channels. Per frame: the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lia_live.model.layers import (
+    DEMODULATION_EPS,
+    GAIN,
+    LEAK,
+    ModulatedConv2d,
+    StyledConv,
+    ToFlow,
+    ToRGB,
+)
+from lia_live.model.lia import LIA, Look
+from lia_live.model.synthesis import Synthesis
+from lia_live.render.kernels import CHANNELS_LAST, convolve
+from lia_live.render.motion_encoder import activated
+from lia_live.render.sampling import FinestSampler, Sampler, double, doubling_matrix, to_table
+
+LEVELS_OF_GREY = 127.5
+"""Half the uint8 range: colour is accumulated in these units, and 1 is added once at the end."""
+
+
+@dataclass(frozen=True)
+class FastAvatar:
+    """What the renderer keeps of one avatar."""
+
+    owner: object
+    """The synthesis that made it; no other can read it."""
+    start: Tensor
+    """(C(4)·16,): the constant input convolved with this avatar's style at zero coefficients."""
+    styles: Tensor
+    """(T,): all styles at zero coefficients."""
+    features: tuple[Tensor, ...]
+    """One table a level (``sampling.to_table``), fp32; the last holds 3 channels, ready to be coloured."""
+
+    @property
+    def bytes_held(self) -> int:
+        return sum(t.numel() * t.element_size() for t in (self.start, self.styles, *self.features))
+
+
+class FastSynthesis:
+    """The decoder for live use. ``dtype``: of the 3x3 convolutions only."""
+
+    def __init__(self, model: LIA, device: torch.device, dtype: torch.dtype, fused: bool) -> None:
+        self.device = device
+        decoder = model.dec
+        config = model.config
+        self._styled: list[StyledConv] = [decoder.conv1, *decoder.convs]
+        modulations = [conv.conv for conv in self._styled]
+        modulations += [flow.conv for flow in decoder.to_flows]
+        rows, offsets = zip(*(_modulation(conv) for conv in modulations), strict=True)
+        self._rows, self._offsets = (
+            torch.cat(rows),
+            torch.cat(offsets),
+        )  # (T, latent), (T,): float64
+        self._splits = [row.shape[0] for row in rows]
+        basis = decoder.direction.basis().detach().double().cpu()
+        response = self._rows @ basis  # (T, motion_dim)
+        self._response = response.float().to(device)
+        self._start = _constant_input(decoder)  # (C(4)·16, C(4))
+        self._start_response = (self._start @ response[: self._splits[0]]).float().to(device)
+        self._first = _Demodulation(decoder.conv1, device)
+        levels = config.resolutions()
+        self._levels = [
+            _Level(decoder, index, r, device, dtype, fused, last=index == len(levels) - 1)
+            for index, r in enumerate(levels)
+        ]
+        self._dtype = dtype
+        self._model_levels = levels
+
+    def load(self, look: Look) -> FastAvatar:
+        """Prepare an avatar of batch 1."""
+        latent = look.latent.detach().double().cpu()[0]
+        styles = self._rows @ latent + self._offsets
+        *coarse, finest = (f.detach().float().to(self.device) for f in look.features)
+        colours = self._levels[-1].colour_weight  # (3, C)
+        projected = F.conv2d(finest, colours[:, :, None, None])
+        return FastAvatar(
+            owner=self,
+            start=(self._start @ styles[: self._splits[0]]).float().to(self.device),
+            styles=styles.float().to(self.device),
+            features=(*(to_table(f) for f in coarse), projected.contiguous()),
+        )
+
+    def __call__(self, avatar: FastAvatar, alpha: Tensor) -> Tensor:
+        """(motion_dim,) float32 -> (S, S, 3) uint8 RGB, on the device."""
+        styles = torch.addmv(avatar.styles, self._response, alpha).split(self._splits)
+        count = len(self._styled)
+        x = torch.addmv(avatar.start, self._start_response, alpha)
+        x = x.view(1, 4, 4, -1).permute(0, 3, 1, 2)  # (1, C, 4, 4) channels last
+        x = self._first.activate(x, styles[0])
+        planes: Tensor | None = None
+        for index, (level, feature) in enumerate(zip(self._levels, avatar.features, strict=True)):
+            x, planes = level(
+                x,
+                planes,
+                feature,
+                styles[2 * index + 1],
+                styles[2 * index + 2],
+                styles[count + index],
+            )
+        assert planes is not None
+        pixels = planes[3:].clamp_(0, 255).round_().to(torch.uint8)  # (3, S, S)
+        return pixels.permute(1, 2, 0)
+
+
+class _Demodulation:
+    """d = sqrt(2) / norm of each modulated filter, and the activation that it belongs to."""
+
+    def __init__(self, styled: StyledConv, device: torch.device) -> None:
+        weight = _weight(styled.conv)
+        energy = weight.square().sum((2, 3)) / GAIN**2  # (C_out, C_in)
+        self.energy = energy.float().to(device)
+        self.eps = torch.full((weight.shape[0],), DEMODULATION_EPS / GAIN**2, device=device)
+        self.bias = (_bias(styled) * GAIN).float().to(device)
+
+    def __call__(self, style: Tensor) -> Tensor:
+        """(C_in,) -> (C_out,) float32."""
+        return torch.addmv(self.eps, self.energy, style.square()).rsqrt_()
+
+    def activate(self, x: Tensor, style: Tensor) -> Tensor:
+        """leaky(d · x + bias) of a float32 (1, C, r, r)."""
+        d = self(style)[:, None, None]
+        return F.leaky_relu_(torch.addcmul(self.bias[:, None, None], x, d), LEAK)
+
+
+class _Level:
+    """One resolution: two styled convolutions, flow and mask, warp, colour."""
+
+    def __init__(
+        self, decoder: Synthesis, index: int, resolution: int, device: torch.device,
+        dtype: torch.dtype, fused: bool, *, last: bool,
+    ) -> None:  # fmt: skip
+        up, flat = decoder.convs[2 * index], decoder.convs[2 * index + 1]
+        assert isinstance(up, StyledConv) and isinstance(flat, StyledConv)
+        self.dtype, self.fused, self.last = dtype, fused, last
+        self.up, self.flat = _Demodulation(up, device), _Demodulation(flat, device)
+        self.up_bias, self.flat_bias = self.up.bias.to(dtype), self.flat.bias.to(dtype)
+        # (C_in, C_out, 3, 3) and (C_out, C_in, 3, 3)
+        self.up_weight = _weight(up.conv).transpose(0, 1).float().to(device).contiguous()
+        self.flat_weight = (
+            _weight(flat.conv).float().to(device).contiguous(memory_format=CHANNELS_LAST)
+        )
+        self.fir = up.conv.blur.kernel.detach().float().to(device)[None, None]
+        self.channels = self.flat_weight.shape[0]
+        flow, colour = decoder.to_flows[index], decoder.to_rgbs[index]
+        assert isinstance(flow, ToFlow) and isinstance(colour, ToRGB)
+        # tanh(x) = 2·sigmoid(2x) - 1: with the flow rows doubled, one sigmoid squashes flow and mask alike
+        twice = torch.tensor([2.0, 2.0, 1.0], dtype=torch.float64)[:, None]
+        self.flow_weight = (_weight(flow.conv)[:, :, 0, 0] * twice).float().to(device)  # (3, C)
+        flow_bias = flow.bias.detach().double().cpu().view(3, 1) * twice
+        weight, bias = activated(colour.conv, GAIN * LEVELS_OF_GREY)
+        self.colour_weight = weight[:, :, 0, 0].float().to(device)  # (3, C)
+        self.colour_bias = bias.float().to(device).view(3, 1)
+        offset = colour.bias.detach().double().cpu().view(3, 1) * LEVELS_OF_GREY
+        if last:
+            offset = offset + LEVELS_OF_GREY
+        self.offsets = torch.cat((flow_bias, offset)).float().to(device)[..., None]  # (6, 1, 1)
+        self.resolution = resolution
+        self.sampler = Sampler(resolution, device)
+        self.finest_sampler = FinestSampler(resolution, device)
+        self.doubling = doubling_matrix(resolution // 2, device)
+
+    def __call__(
+        self, x: Tensor, coarser: Tensor | None, feature: Tensor,
+        up_style: Tensor, flat_style: Tensor, flow_style: Tensor,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Activations (1, C, r/2, r/2), planes (6, r/2, r/2) -> the same at r.
+
+        The planes: raw flow x and y (doubled), raw mask, red, green, blue, accumulated from coarse to fine.
+        """
+        r = self.resolution
+        x = self._convolve(x, up_style, flat_style)  # (1, C, r, r)
+        rows = x.permute(0, 2, 3, 1).view(r * r, -1)  # (r², C), the same memory
+        if coarser is None:
+            planes = self.offsets.expand(6, r, r).clone()
+        else:
+            planes = double(coarser, self.doubling).add_(self.offsets)
+        own = torch.mm((self.flow_weight * flow_style).to(self.dtype), rows.T)
+        planes[:3] += own.view(3, r, r)
+        squashed = torch.sigmoid(planes[:3])
+        if self.last:
+            colour = self.finest_sampler(feature, squashed).view(3, -1)  # projected when loaded
+        else:
+            warped = self.sampler(feature, squashed)  # (r², C)
+            colour = torch.mm(self.colour_weight, warped.T)
+            # the finest blend is never read
+            blended = torch.addcmul(warped, rows.float(), (1 - squashed[2]).view(-1, 1))
+            x = blended.view(1, r, r, -1).permute(0, 3, 1, 2)
+        planes[3:] += F.leaky_relu_(colour.add_(self.colour_bias), LEAK).view(3, r, r)
+        return x, planes
+
+    def _convolve(self, x: Tensor, up_style: Tensor, flat_style: Tensor) -> Tensor:
+        weight = (self.up_weight * up_style[:, None, None, None]).to(self.dtype)
+        x = F.conv_transpose2d(x.to(self.dtype), weight, stride=2)  # (1, C, r + 1, r + 1)
+        fir = self.fir * self.up(up_style)[:, None, None, None]  # (C, 1, 4, 4)
+        x = convolve(
+            x, fir.to(self.dtype), self.up_bias, [1, 1], [1, 1], self.channels, True, self.fused
+        )
+        scale = torch.outer(self.flat(flat_style), flat_style)  # (C_out, C_in)
+        weight = (self.flat_weight * scale[:, :, None, None]).to(self.dtype)
+        return convolve(x, weight, self.flat_bias, [1, 1], [1, 1], 1, True, self.fused)
+
+
+def _weight(conv: ModulatedConv2d) -> Tensor:
+    """(C_out, C_in, k, k) as it acts before modulation, float64 on cpu."""
+    return conv.weight.detach().double().cpu()[0] * conv.scale
+
+
+def _bias(styled: StyledConv) -> Tensor:
+    return styled.activate.bias.detach().double().cpu().flatten()
+
+
+def _modulation(conv: ModulatedConv2d) -> tuple[Tensor, Tensor]:
+    """Style as an affine map of the latent code: (C_in, latent), (C_in,), float64."""
+    layer = conv.modulation
+    return layer.weight.detach().double().cpu() * layer.scale, layer.bias.detach().double().cpu()
+
+
+def _constant_input(decoder: Synthesis) -> Tensor:
+    """(16·C_out, C_in): what each input channel of the constant adds to each position of conv1, float64."""
+    weight = _weight(decoder.conv1.conv)  # (C_out, C_in, 3, 3)
+    constant = decoder.input.input.detach().double().cpu()  # (1, C_in, 4, 4)
+    patches = F.unfold(constant, 3, padding=1).view(constant.shape[1], 9, 16)  # (C_in, 9, 16)
+    return torch.einsum("oik,ikp->poi", weight.flatten(2), patches).flatten(0, 1)

@@ -1,0 +1,103 @@
+"""The torch engine: one network on one device, cpu, cuda or mps; the same code on all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lia_live.errors import ConfigError
+from lia_live.frame import Pixels
+from lia_live.model.config import LIAConfig
+from lia_live.model.lia import LIA, Look
+from lia_live.render.fast_synthesis import FastAvatar, FastSynthesis
+from lia_live.render.interface import Alpha, LoadedAvatar
+from lia_live.render.kernels import onednn_works
+from lia_live.render.motion_encoder import MotionEncoder
+
+Precision = Literal["fp32", "bf16"]
+
+
+class TorchRenderer:
+    """A ``Renderer``. ``threads``: how many of the cpu's it uses, may be set; None leaves torch's own number.
+
+    torch keeps that number for the process and OpenMP one for each thread, so it is set on each thread that
+    comes here to encode or render.
+    """
+
+    engine = "torch"
+
+    def __init__(
+        self, model: LIA, *, precision: Precision = "fp32", threads: int | None = None
+    ) -> None:
+        self.config: LIAConfig = model.config
+        self.precision: str = precision
+        self.threads = torch.get_num_threads() if threads is None else threads
+        self._set_on = threading.local()
+        self._device = model.dec.direction.weight.device
+        self.device = str(self._device)
+        dtype = torch.float32 if precision == "fp32" else torch.bfloat16
+        fused = onednn_works(self._device)
+        with torch.inference_mode():
+            self._encoder = MotionEncoder(model, self._device, dtype, fused)
+            self._synthesis = FastSynthesis(model, self._device, dtype, fused)
+
+    @property
+    def description(self) -> str:
+        plural = "" if self.threads == 1 else "s"
+        where = f"cpu, {self.threads} thread{plural}" if self._device.type == "cpu" else self.device
+        return f"{where}, torch {self.precision}"
+
+    @torch.inference_mode()
+    def load_avatar(self, look: Look) -> LoadedAvatar:
+        shape = (1, self.config.latent_dim)
+        sizes = [(1, self.config.channels(r), r, r) for r in self.config.resolutions()]
+        if tuple(look.latent.shape) != shape or [tuple(f.shape) for f in look.features] != sizes:
+            raise ConfigError(
+                "this avatar's look does not fit the network (one avatar, same size and width)",
+                "build the avatar again with these weights",
+            )
+        return self._synthesis.load(look)
+
+    @torch.inference_mode()
+    def encode_motion(self, crops: Pixels) -> Alpha:
+        size = self.config.size
+        if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[1:] != (size, size, 3):
+            raise ConfigError(
+                f"crops must be (N, {size}, {size}, 3) uint8, got {crops.shape} {crops.dtype}"
+            )
+        self._claim_threads()
+        pixels = torch.from_numpy(np.ascontiguousarray(crops)).to(self._device)
+        alpha: NDArray[np.float32] = self._encoder(pixels).cpu().numpy()
+        return alpha
+
+    @torch.inference_mode()
+    def render(self, avatars: Sequence[LoadedAvatar], alpha: Alpha) -> Pixels:
+        if alpha.shape != (len(avatars), self.config.motion_dim):
+            raise ConfigError(
+                f"alpha must be ({len(avatars)}, {self.config.motion_dim}), got {alpha.shape}"
+            )
+        self._claim_threads()
+        rows = torch.from_numpy(np.ascontiguousarray(alpha, dtype=np.float32)).to(self._device)
+        size = self.config.size
+        pictures = torch.empty(
+            (len(avatars), size, size, 3), dtype=torch.uint8, device=self._device
+        )
+        # One after the other: on a cpu a batch gains nothing, and each has its own modulated weights.
+        for index, avatar in enumerate(avatars):
+            if not isinstance(avatar, FastAvatar) or avatar.owner is not self._synthesis:
+                raise ConfigError(
+                    "this avatar was loaded by another renderer", "load it with this one"
+                )
+            pictures[index] = self._synthesis(avatar, rows[index])
+        found: Pixels = pictures.cpu().numpy()
+        return found
+
+    def _claim_threads(self) -> None:
+        if self._device.type == "cpu" and getattr(self._set_on, "count", 0) != self.threads:
+            torch.set_num_threads(self.threads)
+            self._set_on.count = self.threads
