@@ -1,0 +1,160 @@
+"""An avatar: a picture whose appearance was encoded once, ready to be moved."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lia_live.avatar.bundle import Label, layout, read_bundle, tidy_name, write_bundle
+from lia_live.avatar.consent import ANSWERS, Consent, is_consent
+from lia_live.avatar.picture import decode_picture
+from lia_live.avatar.portrait import portrait
+from lia_live.errors import AvatarError, ConfigError
+from lia_live.frame import Pixels
+from lia_live.model import LIA, Look, to_tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Avatar:
+    """What a portrait becomes. Any thread may read it; nothing writes to it."""
+
+    name: str
+    """For lists and buttons: the picture's file name without its ending."""
+    look: Look
+    """Encoded once; batch 1, float32, CPU."""
+    crop: Pixels
+    """(S, S, 3) uint8 RGB: the portrait in the model's framing."""
+    thumbnail: Pixels
+    """(128, 128, 3) uint8 RGB."""
+    face_landmarks: NDArray[np.float32] | None
+    """(478, 3) in pixels of ``crop``; None where the framing needs no face."""
+    fingerprint: str
+    """Of the model that encoded it; no other can show it."""
+    model_name: str = ""
+    """Name of that model, for messages."""
+    model_config: str = "{}"
+    """That model's configuration, JSON."""
+    consent: Consent | None = None
+    """Whose portrait it is; None: not answered yet."""
+    notes: tuple[str, ...] = ()
+    """One-line remarks from building; not stored."""
+
+    @classmethod
+    def from_image(
+        cls,
+        image: str | Path | Pixels,
+        model: LIA,
+        *,
+        face: int | None = None,
+        name: str | None = None,
+    ) -> Avatar:
+        """Find the face in a picture, cut it in ``model``'s framing, encode it once.
+
+        ``image``: a file, or (H, W, 3) uint8 RGB. ``face``: which one, from 1, largest first; None: the largest.
+        Raises ``MediaError`` for what is no picture and ``AvatarError`` for one without a usable face.
+        """
+        if isinstance(image, np.ndarray):
+            pixels = _checked(image)
+            notes: tuple[str, ...] = ()
+            called = name or "avatar"
+        else:
+            picture = decode_picture(image)
+            pixels, notes = picture.pixels, picture.notes
+            called = name or Path(image).stem
+        try:
+            cut = portrait(pixels, model.config, face)
+        except AvatarError as error:
+            where = "picture" if isinstance(image, np.ndarray) else image
+            raise AvatarError(f"{where}: {error.message}", error.hint) from error
+        device = next(model.parameters()).device
+        with torch.no_grad():
+            look = model.encode_appearance(to_tensor(cut.crop, device))
+        return cls(
+            name=tidy_name(called),
+            look=Look(
+                latent=look.latent.float().cpu(),
+                motion=look.motion.float().cpu(),
+                features=tuple(level.float().cpu() for level in look.features),
+            ),
+            crop=cut.crop,
+            thumbnail=cut.thumbnail,
+            face_landmarks=cut.landmarks,
+            fingerprint=model.fingerprint,
+            model_name=model.name,
+            model_config=json.dumps(asdict(model.config), sort_keys=True),
+            notes=notes + cut.notes,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the bundle. Raises ``StorageError``; no half bundle is left behind."""
+        tensors = {
+            "look.latent": self.look.latent,
+            "look.motion": self.look.motion,
+            "crop": torch.tensor(self.crop),
+            "thumbnail": torch.tensor(self.thumbnail),
+        }
+        for level, feature in enumerate(self.look.features):
+            tensors[f"look.features.{level}"] = feature
+        if self.face_landmarks is not None:
+            tensors["landmarks"] = torch.tensor(self.face_landmarks)
+        label = Label(
+            name=self.name,
+            model=self.model_name,
+            fingerprint=self.fingerprint,
+            config=self.model_config,
+            consent=self.consent,
+            created_by=_created_by(),
+        )
+        write_bundle(path, label, tensors)
+
+    @classmethod
+    def load(cls, path: str | Path, model: LIA) -> Avatar:
+        """Read a bundle that was made with this very ``model``. Raises ``AvatarError`` for any other."""
+        config = model.config
+        label, tensors = read_bundle(path, config, model.fingerprint, model.name)
+        landmarks = tensors.get("landmarks")
+        levels = sum(key.startswith("look.features.") for key in layout(config, landmarks=False))
+        return cls(
+            name=label.name,
+            look=Look(
+                latent=tensors["look.latent"],
+                motion=tensors["look.motion"],
+                features=tuple(tensors[f"look.features.{level}"] for level in range(levels)),
+            ),
+            crop=tensors["crop"].numpy(),
+            thumbnail=tensors["thumbnail"].numpy(),
+            face_landmarks=None if landmarks is None else landmarks.numpy(),
+            fingerprint=label.fingerprint,
+            model_name=label.model,
+            model_config=label.config,
+            consent=label.consent,
+        )
+
+    def with_consent(self, answer: Consent) -> Avatar:
+        """The same avatar with the answer to whose portrait it is."""
+        if not is_consent(answer):
+            raise ConfigError(f"consent must be one of {', '.join(ANSWERS)}, got {answer!r}")
+        return replace(self, consent=answer)
+
+
+def _created_by() -> str:
+    """Program and version, for bundles."""
+    try:
+        return f"lia-live {version('lia-live')}"
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "lia-live"
+
+
+def _checked(pixels: Pixels) -> Pixels:
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        raise AvatarError(
+            f"a picture must be (H, W, 3) uint8 RGB, got {pixels.shape} {pixels.dtype}",
+            "convert it first, or give the file's path",
+        )
+    return np.ascontiguousarray(pixels)
