@@ -60,6 +60,8 @@ PIVOT: Final = np.array([0.0, 0.7, 0.5], np.float32)
 RING_SUPPORT: Final = (0.0, 0.5, 1.0, 4 / 3, 5 / 3, 2.0, 7 / 3, 8 / 3, 3.0)
 """Place of the oval and of each ring on the way 0 face, 1 hair and neck, 2 shoulders, 3 border."""
 
+CORNER: Final = 0.25
+"""Share of the jaw's way that the corners of the mouth go."""
 REGIONS: Final = ("rest", "face", "brows", "eyes", "mouth")
 REGION_WEIGHTS: Final = (1.0, 2.0, 5.0, 10.0, 10.0)
 
@@ -174,18 +176,11 @@ def expression_fields() -> dict[str, Array]:
     side = np.abs(across)
     fields: dict[str, Array] = {}
 
-    # Jaw: a turn about the ears, for everything below the line between the lips.
     jaw, upper = jaw_weight(), upper_lip_weight()
-    lever = np.clip((0.62 - at[:, 2]) / (0.62 + 0.18), 0, 1.1)
-    shape = np.where(_is_lower_lip(), 1 - 0.75 * np.clip(side, 0, 1) ** 2.2, 1)
     opening = np.zeros((COUNT, 3), np.float32)
-    opening[:, 1] = 0.94 * jaw * lever / lever[14] * shape
-    opening[:, 2] = 0.30 * jaw * shape
     opening[:, 0] = -0.10 * lips * across * np.clip(side, 0, 1)
-    opening[:, 1] += (
-        0.25 * lips * np.clip(side, 0, 1) ** 2 * ~_is_lower_lip()
-    )  # the corners follow a little
-    opening[:, 1] -= 0.06 * upper * (1 - np.clip(side, 0, 1) ** 2)
+    opening[:, 1] = 0.94 * jaw - 0.06 * upper * (1 - np.clip(side, 0, 1) ** 2)
+    opening[:, 2] = 0.15 * jaw
     fields["open"] = opening
 
     cheek = sum(_bump(at, (x, 0.45), 0.22) for x in (-0.5, 0.5))
@@ -208,7 +203,7 @@ def expression_fields() -> dict[str, Array]:
     fields["pucker"] = pucker
 
     slide = np.zeros((COUNT, 3), np.float32)
-    slide[:, 0] = 0.12 * np.maximum(jaw, 0.5 * lips)
+    slide[:, 0] = 0.12 * np.maximum(jaw * _is_below(), 0.4 * lips)
     fields["jaw"] = slide
 
     raise_, inner = np.zeros((COUNT, 3), np.float32), np.zeros((COUNT, 3), np.float32)
@@ -263,10 +258,10 @@ def lid_rows() -> tuple[Array, Array]:
         within = np.exp(-((np.maximum(np.abs(x - top[:, 0].mean()) - 0.15, 0) / 0.05) ** 2))
         is_face = np.zeros(COUNT, bool)
         is_face[FACE] = True
-        above = np.clip(1 - (top_line - at[:, 1]) / 0.16, 0, 1) ** 1.5 * (
+        above = _smooth(1 - (top_line - at[:, 1]) / 0.17) * (
             at[:, 1] <= top_line + 1e-3
         )
-        below = np.clip(1 - (at[:, 1] - bottom_line) / 0.14, 0, 1) ** 1.5 * (
+        below = _smooth(1 - (at[:, 1] - bottom_line) / 0.15) * (
             at[:, 1] >= bottom_line - 1e-3
         )
         upper[eye] = (above * within * is_face)[:, None] * hat
@@ -283,17 +278,34 @@ def lid_rows() -> tuple[Array, Array]:
 
 
 def jaw_weight() -> Array:
-    """(V,) 1 on chin and lower lip, 0 above the line between the lips, falling off to the ears."""
+    """(V,) how far each vertex goes down with the jaw: 1 in the middle of the lower lip, a quarter at
+    the corners of the mouth, less towards the ears, 0 on the upper lip."""
     at = _scaffold()
-    line = 0.735 - 0.05 * np.clip(np.abs(at[:, 0]) / 0.31, 0, 1.5) ** 2
-    below = _smooth((at[:, 1] - line) / 0.30 + 0.02)
-    lip = np.exp(-(((np.maximum(np.abs(at[:, 0]) - 0.30, 0)) / 0.12) ** 2))
-    weight = below * (1 - lip) + lip * (at[:, 1] > line)
-    for lower in LIP_LOWER[1:-1]:
-        weight[lower] = 1
-    for upper in (*LIP_UPPER, *LIPS_OUTER[:11]):
-        weight[upper] = 0
+    x, y = np.abs(at[:, 0]), at[:, 1]
+    side = x / 0.30
+    opening = CORNER + (1 - CORNER) * np.clip(1 - side**2.6, 0, 1) ** 0.7  # shape of the lower lip's edge
+    depth = _smooth((y - _mouth_line(x)) / 0.28)
+    below = opening + (0.88 - opening) * depth
+    corner = CORNER * _smooth((side - 0.35) / 0.65)
+    above = corner * np.exp(-(np.maximum(_mouth_line(x) - y, 0) / 0.13) ** 2)
+    aside = np.exp(-(np.maximum(x - 0.33, 0) / 0.33) ** 2)
+    weight = np.where(_is_below(), below, above) * aside
     return _with_copies(weight, rings=(0.75, 0.3))
+
+
+def _mouth_line(x: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Height of the line between the lips at a distance ``x`` from the middle of the face."""
+    return 0.735 - 0.05 * np.clip(x / 0.30, 0, 1.2) ** 2
+
+
+def _is_below() -> NDArray[np.bool_]:
+    """(V,) below the line between the lips."""
+    at = _scaffold()
+    below = np.asarray(at[:, 1] > _mouth_line(np.abs(at[:, 0])))
+    below[list(LIP_LOWER[1:-1])] = True
+    below[list(LIP_UPPER)] = False
+    below[MOUTH] = below[list(lip_loop())]
+    return below
 
 
 def upper_lip_weight() -> Array:
@@ -328,19 +340,8 @@ def _brow_influence() -> Array:
     return _with_copies(weight)
 
 
-def _is_lower_lip() -> NDArray[np.bool_]:
-    mask = np.zeros(COUNT, bool)
-    mask[list(LIP_LOWER[1:-1])] = True
-    at = _scaffold()
-    mask[FACE] |= (_ellipse_distance(at, median_face()[list(LIPS_OUTER)], 1.05)[FACE] < 1) & (
-        at[FACE, 1] > 0.74
-    )
-    mask[list(LIP_UPPER)] = False
-    mask[MOUTH] = mask[list(lip_loop())]
-    return mask
-
-
 def _off_inner_lip() -> Array:
+    """(V,) 0 on the edges of the lips, 1 elsewhere."""
     keep = np.ones(COUNT, np.float32)
     keep[list(lip_loop())] = 0
     keep[MOUTH] = 0

@@ -52,6 +52,8 @@ THETA: Final = (
 )
 """Order and units of the labels; the first sixteen coefficients of the network are tied to these."""
 
+MAX_TURN_DEG: Final = 33.0
+"""A sampled yaw is at most this far from the portrait's own, degrees."""
 NAMES: Final = tuple(control.name for control in THETA)
 (
     YAW,
@@ -131,6 +133,9 @@ def sample_theta(
     low, high = limits(device)
     theta = normal(16)
     theta[:, :6] *= config.pose
+    # A face seen from the left has no right cheek to show: do not turn it all the way round.
+    reach = MAX_TURN_DEG / THETA[YAW].scale
+    theta[:, YAW] = torch.minimum(torch.maximum(theta[:, YAW], own[:, YAW] - reach), own[:, YAW] + reach)
 
     gap = torch.where(uniform() < config.open_share, 0.55 * uniform() ** 1.3, 0.012 * uniform())
     theta[:, OPEN] = gap / THETA[OPEN].scale

@@ -223,13 +223,17 @@ class Performer:
         shows = ((own_gap - 0.03) / 0.04).clamp(0, 1)
         fade = ((below - 0.7) / 0.25).clamp(0, 1) * ((ratio - 1) / 0.25).clamp(0, 1)
         painted = inside * (1 - shows * (1 - fade))
-        uv = maps[:, :2] + maps[:, 5:7] * below.clamp(max=1)
+        uv = maps[:, :2] + maps[:, 5:7] * below.clamp(0, 1)
+        uv = torch.where(scene.raster.triangle[:, None] < 0, self._pixel_middles(uv.shape[-1]), uv)
+        inside = inside + 1e-6
+        across, down = across * inside, down * inside  # so that edges do not mix with "no mouth"
         if size != uv.shape[-1]:
-            stacked = torch.cat([uv, painted, across, down], 1)
+            stacked = torch.cat([uv, painted, inside, across, down], 1)
             stacked = functional.interpolate(
                 stacked, size=(size, size), mode="bilinear", align_corners=False
             )
-            uv, painted, across, down = stacked.split([2, 1, 1, 1], 1)
+            uv, painted, inside, across, down = stacked.split([2, 1, 1, 1, 1], 1)
+        across, down = across / inside, down / inside
         textures = self._texture(size)[scene.index].float().mul_(1 / 127.5).sub_(1)
         grid = (uv * 2 - 1).permute(0, 2, 3, 1)
         pictures = functional.grid_sample(
@@ -271,11 +275,15 @@ class Performer:
             & ~mouth
             & (targets.triangle >= 0)[:, None]
         )
-        middle = (torch.arange(side, device=self.device) + 0.5) / side
-        displacement = place[:, :2] - torch.stack(torch.meshgrid(middle, middle, indexing="xy"))
+        displacement = place[:, :2] - self._pixel_middles(side)
         weights = self._triangle_weight[targets.triangle.clamp(min=0)][:, None]
         weights = weights / weights.mean((2, 3), keepdim=True)
         return displacement, valid.float(), weights
+
+    def _pixel_middles(self, side: int) -> Tensor:
+        """(2, side, side): x, y of every pixel as fractions of the picture."""
+        middle = (torch.arange(side, device=self.device) + 0.5) / side
+        return torch.stack(torch.meshgrid(middle, middle, indexing="xy"))
 
     def _relight(
         self, pictures: Tensor, copies: int, strength: float, generator: torch.Generator

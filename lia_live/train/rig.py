@@ -35,8 +35,14 @@ UPPER_LID_SHARE: Final = 0.88
 """How much of a blink the upper lid does."""
 UPPER_LIP_SHARE: Final = 0.3
 """How much of closing an open mouth the upper lip does."""
-SET_BACK: Final = 0.03
-"""Eyeballs and mouth lie this far behind lids and lips, eye distances."""
+EYE_BACK: Final = 0.035
+"""Eyeballs lie this far behind the lids, eye distances."""
+EYE_TUCK: Final = 0.018
+"""How far their rims reach under the lids, so that no crack shows."""
+MOUTH_BACK: Final = 0.045
+"""Teeth and tongue lie this far behind the lips."""
+MOUTH_TUCK: Final = 0.035
+"""How far the mouth's rim reaches under the lips."""
 CROWN_DEPTH: Final = 0.45
 """Depth of the head's outline at the top behind the eyes, eye distances."""
 NECK_DEPTH: Final = 0.62
@@ -135,24 +141,42 @@ class Rig:
     def _rest(self, points: Tensor, eyes: Tensor) -> Tensor:
         rest = points.new_zeros(points.shape[0], mesh.COUNT, 3)
         rest[:, mesh.FACE] = points[:, :468]
-        back = SET_BACK * self.size[:, None]
-        rest[:, mesh.MOUTH] = points[:, list(mesh.lip_loop())]
-        rest[:, mesh.MOUTH, 2] += back
+        back = EYE_BACK * self.size[:, None]
+        lips = points[:, list(mesh.lip_loop())]
+        rest[:, mesh.MOUTH] = self._tucked(lips, MOUTH_TUCK)
+        corners = [mesh.MOUTH.start, mesh.MOUTH.start + 10]  # not outwards: skin recedes there
+        rest[:, corners] = lips[:, [0, 10]]
+        rest[:, mesh.MOUTH, 2] += MOUTH_BACK * self.size[:, None]
         for eye, ball in enumerate(mesh.EYEBALLS):
             first = mesh.IRIS[eye]
-            rim, centre = points[:, list(mesh.lid_loop(eye))], points[:, first : first + 1]
+            rim = self._tucked(points[:, list(mesh.lid_loop(eye))], EYE_TUCK)
+            centre = points[:, first : first + 1]
             radius = (points[:, first + 1 : first + 5, :2] - centre[..., :2]).norm(dim=2).mean(1)
             spoke = rim - centre
             reach = (1.2 * radius[:, None] / spoke[..., :2].norm(dim=2).clamp(min=1e-6)).clamp(
                 max=0.8
             )
             sheet = torch.cat([rim, centre + spoke * reach[..., None], centre], 1)
-            sheet[..., 2] = rim[..., 2].mean(1, keepdim=True)
-            sheet[:, :16, 2] = rim[..., 2]
-            sheet[..., 2] += back
+            # A flat sheet, turned like the line between the lids' corners, at the lids' mean depth.
+            run = rim[:, 8] - rim[:, 0]
+            slope = (run[:, 2] / run[:, 0])[:, None]
+            level = rim[..., 2].mean(1, keepdim=True)
+            sheet[..., 2] = level + slope * (sheet[..., 0] - rim[..., 0].mean(1, keepdim=True)) + back
             rest[:, ball] = sheet
         rest[:, mesh.OUTER] = self._outer(points, eyes)
         return rest
+
+    def _tucked(self, loop: Tensor, by: float) -> Tensor:
+        """A closed line (N, K, 3) moved outwards in the picture by so many eye distances."""
+        ahead, behind = loop.roll(-1, 1), loop.roll(1, 1)
+        along = ahead[..., :2] - behind[..., :2]
+        outward = torch.stack([along[..., 1], -along[..., 0]], 2)
+        outward = outward / outward.norm(dim=2, keepdim=True).clamp(min=1e-6)
+        spoke = loop[..., :2] - loop[..., :2].mean(1, keepdim=True)
+        outward = outward * (outward * spoke).sum((1, 2), keepdim=True).sign()  # whichever way round
+        moved = loop.clone()
+        moved[..., :2] += outward * by * self.size[:, None, None]
+        return moved
 
     def _outer(self, points: Tensor, eyes: Tensor) -> Tensor:
         """Rings around the face, (N, 8 * 36, 3)."""
