@@ -250,6 +250,7 @@ class ScriptedRenderer:
     description: str = "cpu, scripted"
     threads: set[str] = field(default_factory=set)
     rendered: list[NDArray[np.float32]] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
 
     def load_avatar(self, look: Look) -> ScriptedAvatarLoaded:
         time.sleep(self.load_s)
@@ -275,6 +276,7 @@ class ScriptedRenderer:
         if answer is not None:
             return answer  # type: ignore[return-value]
         self.rendered.append(alpha[0].copy())
+        self.times.append(time.perf_counter())
         size = self.config.size
         out = np.empty((len(avatars), size, size, 3), np.uint8)
         for picture, avatar, code in zip(out, avatars, alpha, strict=True):

@@ -1,7 +1,7 @@
 """Finding the driver's neutral: the moment that the avatar's own picture is taken to correspond to.
 
 A bad neutral is what spoils relative transfer, so nobody is asked to strike a pose: every face of a short
-window is scored (frontal, eyes open, mouth closed, like the avatar) and the best ones are averaged.
+window is scored (frontal, mouth closed, like the avatar; nothing counts with shut eyes) and the best ones are averaged.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class HeadShape(Protocol):
 
 AT_REST = np.array([0.0, 0.0, 0.0, 0.0, 0.55])
 """Yaw, pitch, roll (degrees), mouth opening and mouth width of a face at rest ..."""
-TOLERANCE = np.array([12.0, 20.0, 12.0, 0.12, 0.12])
+TOLERANCE = np.array([12.0, 20.0, 12.0, 0.2, 0.2])
 """... and how far from it each may be to count 0.6. Pitch is lenient: few cameras stand at eye level, and
 a constant tilt cancels out in relative transfer."""
 EYES = 5
@@ -67,9 +67,7 @@ EYE_RATIO = (0.55, 0.85)
 LEAST_OPEN = 0.2
 """Nobody's widest is taken to be less than this."""
 LIKENESS_WEIGHT = 0.3
-"""How much of the score likeness to the avatar decides; the rest is frontal, open eyes, closed mouth."""
-UNKNOWN_QUALITY = 0.5
-"""Quality of a sample without landmarks (full-frame weights): only likeness decides."""
+"""How much of the score likeness to the avatar decides, if its shape is known; the rest is how calm the face is."""
 AVERAGED = 5
 """The neutral is the mean of up to this many best samples ..."""
 AVERAGED_WITHIN = 0.05
@@ -127,29 +125,26 @@ class NeutralSearch:
         """(n,) in [0, 1], oldest first. Earlier scores change as the widest eye opening becomes known."""
         shapes = np.stack(self._shapes)  # (n, 6)
         known = np.isfinite(shapes).all(axis=1)
-        quality = np.where(known, self._quality(shapes), UNKNOWN_QUALITY)
-        likeness = self._likeness(shapes, known)
-        score: Vector = quality * (1 - LIKENESS_WEIGHT + LIKENESS_WEIGHT * likeness)
+        seen = np.nan_to_num(shapes)
+        calm = np.exp(-0.5 * (((seen[:, :EYES] - AT_REST) / TOLERANCE) ** 2).sum(axis=1))
+        if np.isfinite(self._avatar).all():
+            gap = (seen[:, :EYES] - self._avatar[:EYES]) / TOLERANCE
+            calm += LIKENESS_WEIGHT * (np.exp(-0.25 * (gap**2).sum(axis=1)) - calm)
+        score: Vector = np.where(known, self._eyes(seen[:, EYES]) * calm, self._by_code())
         return score
 
-    def _quality(self, shapes: Vector) -> Vector:
-        still = np.nan_to_num(shapes)
-        away = np.exp(-0.5 * (((still[:, :EYES] - AT_REST) / TOLERANCE) ** 2).sum(axis=1))
-        widest = max(float(np.percentile(still[:, EYES], 90)), LEAST_OPEN)
+    def _eyes(self, opening: Vector) -> Vector:
+        """0 shut to 1 open."""
+        widest = max(float(np.percentile(opening, 90)), LEAST_OPEN)
         shut, open_ = EYE_RATIO
-        eyes = np.clip((still[:, EYES] / widest - shut) / (open_ - shut), 0.0, 1.0)
-        quality: Vector = away * eyes
-        return quality
+        share: Vector = np.clip((opening / widest - shut) / (open_ - shut), 0.0, 1.0)
+        return share
 
-    def _likeness(self, shapes: Vector, known: NDArray[np.bool_]) -> Vector:
-        """Like the avatar's shape where both are known, else like its code."""
+    def _by_code(self) -> Vector:
+        """For samples without landmarks: how near the code is to the avatar's own, at least usable."""
         away = (np.stack(self._codes) - self._rest) / self._scale
-        by_code = np.exp(-0.5 * (away**2).mean(axis=1))
-        if not np.isfinite(self._avatar).all():
-            return np.asarray(by_code)
-        gap = (np.nan_to_num(shapes)[:, :EYES] - self._avatar[:EYES]) / TOLERANCE
-        by_shape = np.exp(-0.25 * (gap**2).sum(axis=1))
-        return np.where(known, by_shape, by_code)
+        score: Vector = POOR_SCORE + (1 - POOR_SCORE) * np.exp(-0.5 * (away**2).mean(axis=1))
+        return score
 
 
 class DriverNeutral:

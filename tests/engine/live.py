@@ -45,7 +45,7 @@ def pipeline(
         source or camera(),
         tracker or ScriptedTracker(CONFIG.size),
         renderer or ScriptedRenderer(),
-        avatars or [scripted_avatar()],
+        [scripted_avatar()] if avatars is None else avatars,
         sinks or [ListSink()],
         PipelineConfig(**config),
         directions=DIRECTIONS,

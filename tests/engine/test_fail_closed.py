@@ -203,8 +203,18 @@ def test_faults_everywhere_at_once(seed: int, monkeypatch: pytest.MonkeyPatch) -
     assert all(trouble[seam].count > 0 for seam in SEAMS if seam != "sink")
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_faults_from_the_very_first_call(seed: int) -> None:
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("block", range(10))
+def test_faults_everywhere_in_number(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in range(100 + 20 * block, 120 + 20 * block):
+        with monkeypatch.context() as patch:
+            watch, _, _ = run_with_faults(SEAMS, seed, patch)
+        assert watch.seen > 20
+        assert watch.leaked == 0
+
+
+def test_faults_from_the_very_first_call() -> None:
     """Nothing has been rendered yet, and nothing can be: then nothing is shown."""
     watch = Watch()
     broken = ScriptedRenderer(

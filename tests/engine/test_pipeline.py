@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lia_live.engine import Output, PipelineConfig
+from lia_live.engine import Output, Pipeline, PipelineConfig, PolicyConfig
 from lia_live.engine.animator import Animator
 from lia_live.errors import ConfigError, DeviceError, MediaError, StorageError
 from lia_live.frame import Frame
@@ -137,8 +137,6 @@ def test_report_is_called_on_the_callers_thread() -> None:
 
 def test_no_output_or_no_avatar_is_a_usage_error() -> None:
     with pytest.raises(ConfigError, match="output"):
-        from lia_live.engine import Pipeline
-
         Pipeline(
             camera(),
             ScriptedTracker(CONFIG.size),
@@ -148,9 +146,7 @@ def test_no_output_or_no_avatar_is_a_usage_error() -> None:
             directions=DIRECTIONS,
         )
     with pytest.raises(ConfigError, match="avatar"):
-        from lia_live.engine.shelf import AvatarShelf
-
-        AvatarShelf([], lambda a: a, None)  # type: ignore[arg-type]
+        pipeline(avatars=[])
 
 
 # Slow and missing parts
@@ -185,7 +181,7 @@ def test_a_camera_that_goes_and_comes_back() -> None:
     """Pictures, then nothing for a second, then pictures: avatar at rest meanwhile, then driven again."""
     items: list[Any] = [camera_picture()] * 20 + [None] * 50 + [camera_picture()] * 20
     renderer = ScriptedRenderer(code=lambda crop: 5.0)
-    run = pipeline(ListSource(items, fps=40), renderer=renderer, policy=None or QUICK)
+    run = pipeline(ListSource(items, fps=40), renderer=renderer, policy=QUICK)
     states: list[str] = []
     seen = threading.Event()
 
@@ -205,16 +201,13 @@ def test_a_camera_that_goes_and_comes_back() -> None:
 
 
 def test_a_lost_face_is_eased_to_rest_while_frames_go_on() -> None:
-    config = {"mode": "absolute", "smooth": 0.0, "hold_s": 0.1, "ease_s": 0.2, "return_s": 0.0}
-    from lia_live.engine import PolicyConfig
-
     tracker = ScriptedTracker(CONFIG.size, lambda frame: frame.number < 20)
     renderer = ScriptedRenderer(code=lambda crop: 5.0)
     pipeline(
         camera(60, loop=False, count=60),
         tracker=tracker,
         renderer=renderer,
-        policy=PolicyConfig(**config),  # type: ignore[arg-type]
+        policy=PolicyConfig("absolute", smooth=0.0, hold_s=0.1, ease_s=0.2, return_s=0.0),
     ).run()
     first = [float(code[0]) for code in renderer.rendered]
     assert max(first) == pytest.approx(5.0)
@@ -340,25 +333,26 @@ def test_a_fault_now_and_then_is_survived_and_counted() -> None:
 
 
 def test_avatars_switch_without_a_hitch() -> None:
-    """Loading takes 150 ms; no interval between pictures notices."""
-    renderer = ScriptedRenderer(load_s=0.15)
+    """Loading one takes 0.4 s; neither the pictures nor the renderings notice."""
+    renderer = ScriptedRenderer(load_s=0.4)
     sink = ListSink()
     avatars = [scripted_avatar(), scripted_avatar("blue", BLUE), scripted_avatar("b2", (60, 60, 0))]
     run = pipeline(camera(60), renderer=renderer, avatars=avatars, sinks=[sink])
     timers = [
         threading.Timer(0.1, run.switch_avatar, (1,)),
-        threading.Timer(0.7, run.switch_avatar, (2,)),
-        threading.Timer(0.9, run.step_avatar, (1,)),
+        threading.Timer(1.0, run.switch_avatar, (2,)),
+        threading.Timer(1.2, run.step_avatar, (1,)),
     ]
     for timer in timers:
         timer.start()
-    snapshot = run.run(duration=1.3)
+    snapshot = run.run(duration=1.5)
     colours = [corner(picture) for picture in sink.pictures]
     changes = [colours[0]] + [b for a, b in pairwise(colours) if a != b]
     assert changes == [GREEN, BLUE, (60, 60, 0), GREEN]
-    gaps = np.diff(sink.times)
-    assert np.percentile(gaps, 95) < 0.05
-    assert gaps.max() < 0.12
+    for times in (sink.times, renderer.times):
+        gaps = np.diff(times)
+        assert np.percentile(gaps, 95) < 0.06
+        assert gaps.max() < 0.25
     assert snapshot["avatar"] == "green"
     assert run.avatar == 0
 

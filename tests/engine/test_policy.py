@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,11 +137,11 @@ def test_the_neutral_is_the_frontal_open_eyed_closed_mouthed_moment() -> None:
 
 
 def test_of_two_good_moments_the_one_like_the_avatar_is_taken() -> None:
-    avatar = PlainShape(yaw=9)
+    avatar = PlainShape(yaw=9, mouth_open=0.1)
     moved = MotionPolicy(RAW, LABELLED, REST, avatar)
 
     def shape(now: float) -> PlainShape:
-        return PlainShape(yaw=6) if 0.5 < now < 1 else PlainShape(yaw=-6)
+        return PlainShape(yaw=6, mouth_open=0.05) if 0.5 < now < 1 else PlainShape(yaw=-6)
 
     drive(moved, 3.5, alpha=lambda now: code(2.0 if 0.5 < now < 1 else 0.0), shape=shape)
     np.testing.assert_allclose(moved.step(code(2.0), FRONTAL, 3.6), REST, atol=0.01)
@@ -320,9 +321,9 @@ def test_smoothing_calms_a_trembling_driver() -> None:
         ("edits", (float("inf"),)),
     ],
 )
-def test_wrong_settings_are_named(field: str, value: object) -> None:
+def test_wrong_settings_are_named(field: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=rf"engine\.{field}"):
-        PolicyConfig(**{field: value})  # type: ignore[arg-type]
+        PolicyConfig(**{field: value})
 
 
 def test_edits_must_fit_the_directions() -> None:
