@@ -40,7 +40,7 @@ class MotionDictionary(nn.Module):
 
     def basis(self) -> Tensor:
         """Q (latent_dim, motion_dim). LAPACK's Householder QR with its own signs, which trained decoders rely on."""
-        q, _ = torch.linalg.qr(self.weight.float() + 1e-8)
+        q: Tensor = torch.linalg.qr(self.weight.float() + 1e-8).Q
         return q
 
     def forward(self, alpha: Tensor) -> Tensor:

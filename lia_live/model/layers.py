@@ -129,7 +129,8 @@ class ResBlock(nn.Module):
         self.skip = conv_layer(inputs, outputs, 1, down=True, activate=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return (self.conv2(self.conv1(x)) + self.skip(x)) / math.sqrt(2)
+        out: Tensor = (self.conv2(self.conv1(x)) + self.skip(x)) / math.sqrt(2)
+        return out
 
 
 class ModulatedConv2d(nn.Module):

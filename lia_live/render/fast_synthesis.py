@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 from torch.nn import functional as F
 
 from lia_live.model.layers import (
@@ -57,14 +58,12 @@ class FastSynthesis:
         self.device = device
         decoder = model.dec
         config = model.config
-        self._styled: list[StyledConv] = [decoder.conv1, *decoder.convs]
-        modulations = [conv.conv for conv in self._styled]
-        modulations += [flow.conv for flow in decoder.to_flows]
-        rows, offsets = zip(*(_modulation(conv) for conv in modulations), strict=True)
-        self._rows, self._offsets = (
-            torch.cat(rows),
-            torch.cat(offsets),
-        )  # (T, latent), (T,): float64
+        styled = [decoder.conv1, *decoder.convs]
+        modulated = [_modulated(layer) for layer in (*styled, *decoder.to_flows)]
+        rows, offsets = zip(*(_modulation(conv) for conv in modulated), strict=True)
+        self._rows = torch.cat(rows)  # (T, latent), float64
+        self._offsets = torch.cat(offsets)  # (T,), float64
+        self._first_flow = len(styled)  # index of its style
         self._splits = [row.shape[0] for row in rows]
         basis = decoder.direction.basis().detach().double().cpu()
         response = self._rows @ basis  # (T, motion_dim)
@@ -97,7 +96,6 @@ class FastSynthesis:
     def __call__(self, avatar: FastAvatar, alpha: Tensor) -> Tensor:
         """(motion_dim,) float32 -> (S, S, 3) uint8 RGB, on the device."""
         styles = torch.addmv(avatar.styles, self._response, alpha).split(self._splits)
-        count = len(self._styled)
         x = torch.addmv(avatar.start, self._start_response, alpha)
         x = x.view(1, 4, 4, -1).permute(0, 3, 1, 2)  # (1, C, 4, 4) channels last
         x = self._first.activate(x, styles[0])
@@ -109,7 +107,7 @@ class FastSynthesis:
                 feature,
                 styles[2 * index + 1],
                 styles[2 * index + 2],
-                styles[count + index],
+                styles[self._first_flow + index],
             )
         assert planes is not None
         pixels = planes[3:].clamp_(0, 255).round_().to(torch.uint8)  # (3, S, S)
@@ -217,6 +215,11 @@ class _Level:
 def _weight(conv: ModulatedConv2d) -> Tensor:
     """(C_out, C_in, k, k) as it acts before modulation, float64 on cpu."""
     return conv.weight.detach().double().cpu()[0] * conv.scale
+
+
+def _modulated(layer: Module) -> ModulatedConv2d:
+    assert isinstance(layer, StyledConv | ToFlow)
+    return layer.conv
 
 
 def _bias(styled: StyledConv) -> Tensor:

@@ -29,7 +29,9 @@ def draw(key: str, shape: list[int], salt: str = SALT) -> torch.Tensor:
         kernel = np.outer(taps, taps) / 64 * (4 if key.startswith("dec.") else 1)
         return torch.from_numpy(kernel.astype(np.float32))
     digest = hashlib.sha256(f"{salt}|{key}".encode()).digest()
-    bits = np.random.Philox(key=int.from_bytes(digest[:16], "little")).random_raw(int(np.prod(shape)))
+    bits = np.random.Philox(key=int.from_bytes(digest[:16], "little")).random_raw(
+        int(np.prod(shape))
+    )
     u = ((2 * ((bits >> np.uint64(11)) * 2.0**-53) - 1) * np.sqrt(3)).reshape(shape)
     return torch.from_numpy(_shaped(key, u).astype(np.float32))
 

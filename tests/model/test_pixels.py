@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from lia_live.model import to_pixels, to_tensor
+
+
+def test_every_grey_survives_the_round_trip():
+    greys = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    pixels = np.stack((greys, greys[::-1], greys.T), axis=-1)
+    assert np.array_equal(to_pixels(to_tensor(pixels))[0], pixels)
+
+
+def test_range_channel_order_and_batch():
+    pixels = np.zeros((2, 4, 4, 3), np.uint8)
+    pixels[1, 0, 3] = 255, 0, 0
+    tensor = to_tensor(pixels)
+    assert tensor.shape == (2, 3, 4, 4)
+    assert tensor.dtype == torch.float32
+    assert tensor[1, :, 0, 3].tolist() == [1.0, -1.0, -1.0]
+    assert to_tensor(pixels[0]).shape == (1, 3, 4, 4)
+
+
+def test_outside_values_are_clamped_and_no_picture_is_stretched():
+    image = torch.tensor([-7.0, -1.0, -0.5, 0.5, 1.0, 7.0]).expand(1, 3, 2, 6)
+    assert to_pixels(image)[0, 0, :, 0].tolist() == [0, 0, 64, 191, 255, 255]
+
+
+def test_non_contiguous_pixels():
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)[:, ::-1][:, :6]
+    assert np.array_equal(to_pixels(to_tensor(pixels))[0], pixels)
