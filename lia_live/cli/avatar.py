@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from lia_live.cli.flags import add_consent_flag, add_model_flags, model_settings
@@ -57,14 +58,22 @@ def _add_info(parser: Parser) -> None:
 
 
 def _info(flags: argparse.Namespace, interrupts: Interrupts) -> int:
-    from lia_live.avatar import describe
+    from lia_live.avatar import SENTENCES, read_label
 
-    about = describe(flags.bundle)
+    label = read_label(flags.bundle)
+    size = json.loads(label.config)["size"]
     if flags.json:
-        print(json.dumps(about, indent=1, default=str))
-    else:
-        for key, value in about.items():
-            print(f"{key + ':':<14}{value}")
+        about = {
+            **asdict(label),
+            "config": json.loads(label.config),
+            "bytes": flags.bundle.stat().st_size,
+        }
+        print(json.dumps(about, indent=1))
+        return 0
+    print(f"avatar:      {label.name}, {size}x{size}, {flags.bundle.stat().st_size / 1e6:.1f} MB")
+    print(f"model:       {label.model}, fingerprint {label.fingerprint}")
+    print(f"consent:     {SENTENCES[label.consent] if label.consent else 'not answered yet'}")
+    print(f"created by:  {label.created_by}")
     return 0
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lia_live.cli.config import ConsentAnswer
 from lia_live.cli.consent import ConsentBook, digest_of, settle
-from lia_live.errors import AvatarError, ConfigError
+from lia_live.errors import AvatarError, ConfigError, MediaError
 
 if TYPE_CHECKING:
     from lia_live.avatar import Avatar
@@ -73,14 +73,23 @@ def open_portrait(
     face: int | None = None,
 ) -> Avatar:
     """The avatar of a portrait, its consent set, its warnings printed. Raises ``AvatarError``."""
+    try:
+        avatar = _opened(portrait.path, model, face)
+    except (AvatarError, MediaError) as error:
+        if portrait.path.name in error.message:
+            raise
+        raise type(error)(f"{portrait.path}: {error.message}", error.hint) from error
+    for note in avatar.notes:
+        print(f"note: {portrait.path.name}: {note}", file=sys.stderr)
+    answer = portrait.consent or avatar.consent
+    if answer is None:
+        answer = settle(portrait.path.name, digest_of(portrait.path), flag, book)
+    return avatar.with_consent(answer)
+
+
+def _opened(path: Path, model: LIA, face: int | None) -> Avatar:
     from lia_live.avatar import Avatar
 
-    if portrait.path.suffix.lower() == BUNDLE:
-        avatar = Avatar.load(portrait.path, model)
-        answer = avatar.consent or settle(portrait.path.name, digest_of(portrait.path), flag, book)
-    else:
-        avatar = Avatar.from_image(portrait.path, model, face=face)
-        answer = portrait.consent or flag
-    for note in avatar.notes:
-        print(f"{portrait.path.name}: {note}", file=sys.stderr)
-    return avatar if answer is None else avatar.with_consent(answer)
+    if path.suffix.lower() == BUNDLE:
+        return Avatar.load(path, model)
+    return Avatar.from_image(path, model, face=face)

@@ -29,11 +29,11 @@ class StatusLine:
             self._dirty = True
 
     def say(self, text: str) -> None:
-        """A line that stays, above the status. Written away from a terminal too."""
+        """A line that stays, above the status: on stdout, like everything that is no error."""
         with self._lock:
             self._wipe()
-            self._stream.write(f"{text}\n")
             self._stream.flush()
+            print(text, flush=True)
 
     def clear(self) -> None:
         """Leave the line empty for whoever writes next."""

@@ -10,14 +10,15 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_written_over_itself_on_a_terminal():
+def test_written_over_itself_on_a_terminal(capsys):
     stream = Terminal()
     line = StatusLine(stream)
     line.show("one")
     line.show("two")
     line.say("kept")
     line.clear()
-    assert stream.getvalue().endswith("\r\x1b[2Ktwo\r\x1b[2Kkept\n")
+    assert stream.getvalue().endswith("\r\x1b[2Ktwo\r\x1b[2K")
+    assert capsys.readouterr().out == "kept\n"
 
 
 def test_cut_to_the_width(monkeypatch):
@@ -28,12 +29,13 @@ def test_cut_to_the_width(monkeypatch):
     assert stream.getvalue().count("x") == 19
 
 
-def test_away_from_a_terminal_only_what_stays():
+def test_away_from_a_terminal_only_what_stays(capsys):
     stream = io.StringIO()
     line = StatusLine(stream)
     line.show("status")
     line.say("kept")
-    assert stream.getvalue() == "kept\n"
+    assert stream.getvalue() == ""
+    assert capsys.readouterr().out == "kept\n"
 
 
 def test_progress_text():
