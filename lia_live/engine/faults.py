@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from lia_live.engine.stats import Stats
 from lia_live.interfaces import Clock
 
@@ -38,7 +36,3 @@ class Faults:
         if self._in_a_row.get(seam):
             self._in_a_row[seam] = 0
             self._since.pop(seam, None)
-
-    def failing(self, seam: str) -> bool:
-        """Its last try failed."""
-        return self._since.get(seam, math.inf) < math.inf

@@ -7,7 +7,7 @@ window is scored (frontal, mouth closed, like the avatar; nothing counts with sh
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -73,7 +73,7 @@ AVERAGED = 5
 AVERAGED_WITHIN = 0.05
 """... whose scores are this close to the best one."""
 CAPACITY = 300
-"""Samples kept; the oldest go first."""
+"""Samples a live search keeps; the oldest go first."""
 
 EASE_S = 0.15
 """Time constant with which a better neutral takes over from the one in use."""
@@ -111,8 +111,10 @@ class NeutralSearch:
         """One sample: (M,) motion code, finite, and the shape of the face it came from."""
         self._codes.append(code)
         self._shapes.append(measures(shape))
-        if len(self._codes) > CAPACITY:
-            del self._codes[0], self._shapes[0]
+
+    def trim(self, count: int) -> None:
+        """Keep only the newest ``count`` samples."""
+        del self._codes[:-count], self._shapes[:-count]
 
     def best(self) -> tuple[Vector, float]:
         """The neutral code (M,) and its score in [0, 1]. At least one sample must have been added."""
@@ -176,18 +178,18 @@ class DriverNeutral:
         self._search = NeutralSearch(rest, self._scale, avatar)
         self._began, self._window_s, self._early_s = None, ASKED_WINDOW_S, math.inf
 
-    def learn(self, samples: Iterable[tuple[Vector, HeadShape | None]]) -> float:
-        """Choose from these samples and lock; returns the score. Without any, nothing changes."""
-        search = self._search
-        if search is None:
-            return self.score
-        count = 0
-        for count, (code, shape) in enumerate(samples, start=1):  # noqa: B007
+    def learn(
+        self,
+        samples: Sequence[tuple[Vector, HeadShape | None]],
+        rest: Vector,
+        avatar: HeadShape | None,
+    ) -> None:
+        """Choose from these samples, at least one, and lock."""
+        search = NeutralSearch(rest, self._scale, avatar)
+        for code, shape in samples:
             search.add(code, shape)
-        if count:
-            self._goal, self.score = search.best()
-            self._value, self._search = self._goal, None
-        return self.score
+        self._goal, self.score = search.best()
+        self._value, self._search = self._goal, None
 
     def follow(self, code: Vector, shape: HeadShape | None, now: float, passed: float) -> Vector:
         """The neutral (M,) to use with this sample, ``passed`` seconds after the one before."""
@@ -208,6 +210,7 @@ class DriverNeutral:
         if self._began is None:
             self._began = now
         search.add(code, shape)
+        search.trim(CAPACITY)
         goal, self.score = search.best()
         lasted = now - self._began
         over = lasted >= self._window_s and self.score >= POOR_SCORE

@@ -9,7 +9,7 @@ from lia_live.interfaces import Clock
 
 T = TypeVar("T")
 
-EARLY = 0.5
+EARLY = 0.75
 """Of one interval: how long before its due time a tick may happen when a new item is there."""
 
 
@@ -17,8 +17,8 @@ class SteadyClock:
     """Exactly one tick in each interval of 1/``fps`` seconds; a missed one is skipped, never made up for.
 
     Items come at nearly the same rate but at any phase, so waiting for a strict tick would cost half an
-    interval on average. A tick may therefore come early, as soon as the item is there, by up to half an
-    interval; the grid itself never moves, so the rate stays exact. One thread.
+    interval on average. A tick may therefore come early, as soon as the item is there, by up to
+    ``EARLY`` intervals; the grid itself never moves, so the rate stays exact. One thread.
     """
 
     def __init__(self, clock: Clock, fps: float) -> None:

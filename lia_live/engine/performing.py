@@ -69,6 +69,7 @@ class PerformingLoop:
             self._warm_up()
             self._rest()
             self._ready.set()
+            self._frame_at = self._clock.now()
             while not self._stop.is_set():
                 frame = self._frames.take(self._patience())
                 if self._stop.is_set():
@@ -101,10 +102,7 @@ class PerformingLoop:
     def _rest(self) -> None:
         """No frame came: move the avatar on without one, if there is anything to move."""
         self._idle = True
-        if (
-            self._stats.driver != "starting"
-            and self._clock.now() - self._frame_at > NO_CAMERA_AFTER_S
-        ):
+        if self._clock.now() - self._frame_at > NO_CAMERA_AFTER_S:
             self._stats.driver = "no camera"
         if self._stale or not self._performer.policy.settled:
             self._show(None, None)

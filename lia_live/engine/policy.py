@@ -26,6 +26,8 @@ Codes = NDArray[np.float32]
 Numbers = NDArray[np.floating[Any]]
 Mode = Literal["relative", "absolute"]
 
+EDIT_EASE_S = 0.08
+"""Time constant with which edits take effect: a slider moves the face, it does not make it jump."""
 SHORTEST_RETURN = 0.25
 """After a dropout of one or two frames the return takes this fraction of ``return_s``."""
 BREATH_PERIOD_S = 3.8
@@ -103,6 +105,7 @@ class MotionPolicy:
         self._breath = self._scale * [BREATHING.get(d.name, 0.0) for d in directions]
         self._config = config
         self._check(config)
+        self._edits = self._wanted_edits()
         self._pending: PolicyConfig | None = None
         self._filter = OneEuro(self._scale, config.smooth)
 
@@ -114,7 +117,7 @@ class MotionPolicy:
         self._recalibrate = False
 
         self._now = -math.inf
-        self._out = self._range(self._rest + self._edits())
+        self._out = self._range(self._rest + self._edits)
         self._present = False
         self._lost_at: float | None = None
         self._held = self._out
@@ -162,6 +165,8 @@ class MotionPolicy:
         """Another step without a face would change nothing: no need to render."""
         if self._present or self._glide_from is not None or self._pending is not None:
             return False
+        if not np.array_equal(self._edits, self._wanted_edits()):
+            return False
         if self._lost_at is None:
             return True
         still = self._config.breathing == 0 or not self._breath.any()
@@ -180,12 +185,15 @@ class MotionPolicy:
             if self._glide_from is not None:
                 self._glide_from = self._glide_from + shift
         if not self._present and self._lost_at is None:
-            self._out = self._range(self._rest + self._edits())
+            self._out = self._range(self._rest + self._edits)
 
     def learn_neutral(self, samples: Iterable[tuple[Numbers, HeadShape | None]]) -> float:
-        """Choose the neutral from (code, shape) samples now and keep it; returns its score in [0, 1]."""
-        usable = ((self._usable(code), shape) for code, shape in samples)
-        return self._neutral.learn((code, shape) for code, shape in usable if code is not None)
+        """Choose the neutral from (code, shape) samples and keep it; returns the score of the one in use."""
+        found = [(self._usable(code), shape) for code, shape in samples]
+        usable = [(code, shape) for code, shape in found if code is not None]
+        if usable:
+            self._neutral.learn(usable, self._rest, self._avatar)
+        return self._neutral.score
 
     def step(self, alpha: Numbers | None, shape: HeadShape | None, now: float) -> Codes:
         """The code to render, (M,) float32, finite.
@@ -196,6 +204,7 @@ class MotionPolicy:
         passed = 0.0 if math.isinf(self._now) else max(0.0, now - self._now)
         self._now = now = max(now, self._now)
         self._apply_pending()
+        self._ease_edits(passed)
         code = self._usable(alpha)
         if code is None:
             goal = self._absent(now)
@@ -224,7 +233,7 @@ class MotionPolicy:
         code = self._filter(code, now)
         origin = neutral if self._config.mode == "relative" else self._rest
         motion = self._config.strength * (code - origin)
-        return self._range(self._rest + motion + self._edits())
+        return self._range(self._rest + motion + self._edits)
 
     def _arrive(self, now: float) -> None:
         """A face came (back): start the way from the present pose to the driver's."""
@@ -242,12 +251,12 @@ class MotionPolicy:
             self._present, self._lost_at = False, now
             self._held, self._glide_from = self._out, None
         if self._lost_at is None:
-            return self._range(self._rest + self._edits())
+            return self._range(self._rest + self._edits)
         gone = now - self._lost_at - self._config.hold_s
         if gone < 0:
             return self._held
         breath = self._breath * self._config.breathing * _breath(gone - self._config.ease_s)
-        calm = self._range(self._rest + self._edits() + breath)
+        calm = self._range(self._rest + self._edits + breath)
         return self._held + _smoothstep(gone, self._config.ease_s) * (calm - self._held)
 
     # Shared
@@ -271,11 +280,16 @@ class MotionPolicy:
             return
         before, self._config = self._config, config
         self._filter.smooth = config.smooth
-        if (config.mode, config.edits) != (before.mode, before.edits):
+        if config.mode != before.mode:
             self._glide(self._now)
 
-    def _edits(self) -> Vector | float:
-        return np.asarray(self._config.edits, dtype=np.float64) if self._config.edits else 0.0
+    def _wanted_edits(self) -> Vector:
+        return np.array(self._config.edits or np.zeros(len(self._low)), dtype=np.float64)
+
+    def _ease_edits(self, passed: float) -> None:
+        wanted = self._wanted_edits()
+        left = math.exp(-passed / EDIT_EASE_S) * (self._edits - wanted)
+        self._edits = np.where(np.abs(left) < 1e-3 * self._scale, wanted, wanted + left)
 
     def _check(self, config: PolicyConfig) -> None:
         if config.edits and len(config.edits) != len(self._low):

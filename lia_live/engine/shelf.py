@@ -70,6 +70,8 @@ class AvatarShelf:
             if index is None or index not in self._ready:
                 return None
             self._current, self._wanted = index, None
+            self._stats.notes.pop("avatar", None)
+            self._changed.notify_all()  # the one that left may make room
             return self._ready[index]
 
     def run(self) -> None:
@@ -82,8 +84,6 @@ class AvatarShelf:
                 continue
             with self._changed:
                 self._ready[index] = prepared
-                self._stats.notes.pop("avatar", None)
-                self._make_room()
 
     def close(self) -> None:
         """End the preparing thread after what it is doing."""
@@ -95,6 +95,7 @@ class AvatarShelf:
         """Waits for work: the wanted avatar first, then the nearest that still fit."""
         with self._changed:
             while not self._closed:
+                self._make_room()
                 missing = [
                     i for i in self._near() if i not in self._ready and i not in self._broken
                 ]

@@ -394,7 +394,7 @@ def test_controls_reach_policy_tracker_and_output() -> None:
         run.calibrate()
         run.mirror_in = True
         run.mirror_out = True
-        run.set_edits([8.0] * CONFIG.motion_dim)
+        run.set_edits([9.0] * CONFIG.motion_dim)
         assert run.set_strength(9.0) == 2.0
         run.set_smooth(0.5)
         run.set_mode("absolute")

@@ -97,6 +97,22 @@ def test_edits_are_added_to_motion_and_to_rest() -> None:
     np.testing.assert_allclose(moved.step(code(0.0), FRONTAL, STEP), REST + edits, atol=1e-6)
 
 
+@pytest.mark.parametrize("alpha", [None, code(0.0)])
+def test_a_slider_moves_the_face_while_dragged(alpha: np.ndarray | None) -> None:
+    moved = policy()
+    drive(moved, 2.5, alpha=lambda now: alpha)
+    path = []
+    for step in range(30):
+        moved.update(replace(moved.config, edits=(0.1 * step,) * 8))
+        assert not moved.settled
+        path.append(moved.step(alpha, FRONTAL, 2.5 + step * STEP)[0])
+    steps = np.diff(path)
+    assert steps[1:].min() > 0.02
+    assert steps.max() < 0.12
+    out = drive(moved, 1, start=3.5, alpha=lambda now: alpha)[-1]
+    np.testing.assert_allclose(out, REST + 2.9, atol=1e-5)
+
+
 def test_no_driver_can_leave_the_range_that_was_trained() -> None:
     moved = policy(replace(RAW, mode="absolute", strength=2.0))
     for value in (-1e6, -30.0, 30.0, 1e6):
