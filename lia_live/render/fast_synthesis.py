@@ -95,6 +95,11 @@ class FastSynthesis:
 
     def __call__(self, avatar: FastAvatar, alpha: Tensor) -> Tensor:
         """(motion_dim,) float32 -> (S, S, 3) uint8 RGB, on the device."""
+        colour = self.planes(avatar, alpha)[3:]
+        return colour.clamp_(0, 255).round_().to(torch.uint8).permute(1, 2, 0)
+
+    def planes(self, avatar: FastAvatar, alpha: Tensor) -> Tensor:
+        """(motion_dim,) -> (6, S, S): raw flow x and y (doubled), raw mask, red, green, blue in 0..255."""
         styles = torch.addmv(avatar.styles, self._response, alpha).split(self._splits)
         x = torch.addmv(avatar.start, self._start_response, alpha)
         x = x.view(1, 4, 4, -1).permute(0, 3, 1, 2)  # (1, C, 4, 4) channels last
@@ -110,8 +115,7 @@ class FastSynthesis:
                 styles[self._first_flow + index],
             )
         assert planes is not None
-        pixels = planes[3:].clamp_(0, 255).round_().to(torch.uint8)  # (3, S, S)
-        return pixels.permute(1, 2, 0)
+        return planes
 
 
 class _Demodulation:

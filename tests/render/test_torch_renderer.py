@@ -1,0 +1,303 @@
+"""The fast network against the plain one, and what the loop relies on."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from lia_live.errors import ConfigError
+from lia_live.model import LIA, LIAConfig, Look, to_pixels, to_tensor
+from lia_live.render import Renderer, engines, open_renderer
+from lia_live.render import torch_renderer as module
+from lia_live.render.fast_synthesis import LEVELS_OF_GREY
+from lia_live.render.sampling import Sampler, double, doubling_matrix, to_table
+from lia_live.render.torch_renderer import TorchRenderer
+from tests.model.official import fixture, parity_look, parity_network
+
+CONFIGS = {
+    "tiny": LIAConfig(size=32, width=0.0625, latent_dim=16, motion_dim=4),
+    "small": LIAConfig(size=64, width=0.25, latent_dim=64, motion_dim=20),
+}
+
+
+def random_network(config: LIAConfig, seed: int = 0) -> LIA:
+    """Untrained, but with every parameter off its neutral value and flows of a few pixels."""
+    generator = torch.Generator().manual_seed(seed)
+    network = LIA(config).eval().requires_grad_(False)
+    for name, parameter in network.named_parameters():
+        drawn = torch.randn(parameter.shape, generator=generator)
+        if name.endswith("modulation.bias"):
+            drawn = 1 + 0.1 * drawn
+        elif name.endswith("bias"):
+            drawn = 0.1 * drawn
+        elif name.startswith("dec.to_flows") and name.endswith("conv.weight"):
+            drawn = 0.2 * drawn
+        parameter.copy_(drawn)
+    return network
+
+
+def pictures(config: LIAConfig, count: int, seed: int = 1) -> np.ndarray:
+    """Smooth colourful noise, (count, S, S, 3) uint8."""
+    coarse = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+    smooth = torch.nn.functional.interpolate(coarse, size=(config.size,) * 2, mode="bicubic")
+    return to_pixels(smooth * 2 - 1)
+
+
+def look_of(network: LIA, picture: np.ndarray) -> Look:
+    with torch.no_grad():
+        return network.encode_appearance(to_tensor(picture))
+
+
+def expected(network: LIA, look: Look, alpha: np.ndarray) -> torch.Tensor:
+    with torch.no_grad():
+        return network.render(look, torch.from_numpy(alpha))
+
+
+def unrounded(renderer: TorchRenderer, look: Look, alpha: np.ndarray) -> torch.Tensor:
+    """The renderer's picture before clamping and rounding, (1, 3, S, S) in about [-1, 1]."""
+    avatar = renderer.load_avatar(look)
+    with torch.inference_mode():
+        planes = renderer._synthesis.planes(avatar, torch.from_numpy(alpha)[0])
+    return planes[None, 3:] / LEVELS_OF_GREY - 1
+
+
+@pytest.fixture(params=["fused", "plain"])
+def kernels(request, monkeypatch):
+    """Both ways to convolve: oneDNN's fused operators, and torch calls that run anywhere."""
+    if request.param == "plain":
+        monkeypatch.setattr(module, "onednn_works", lambda device: False)
+    elif not module.onednn_works(torch.device("cpu")):
+        pytest.skip("this torch has no oneDNN")
+
+
+@pytest.mark.parametrize("name", list(CONFIGS))
+def test_agrees_with_the_model(name, kernels):
+    network = random_network(CONFIGS[name])
+    renderer = TorchRenderer(network, threads=1)
+    source, driver = pictures(network.config, 2)
+    look = look_of(network, source)
+    with torch.no_grad():
+        alpha = network.encode_motion(to_tensor(driver)).numpy()
+    assert np.abs(renderer.encode_motion(driver[None]) - alpha).max() < 1e-4
+    plain = expected(network, look, alpha)
+    assert (unrounded(renderer, look, alpha) - plain).abs().max() < 1e-3
+    found = renderer.render([renderer.load_avatar(look)], alpha)
+    assert found.dtype == np.uint8
+    assert np.abs(found.astype(int) - to_pixels(plain)).max() <= 1
+
+
+def test_agrees_with_the_reference_on_the_parity_weights():
+    look, renderer = parity_look(), TorchRenderer(parity_network(), threads=1)
+    for name in ("drv0", "drv1"):
+        found = renderer.encode_motion(fixture()[f"{name}_u8"][None])
+        assert np.abs(found[0] - fixture()[f"a_{name}"]).max() < 1e-4
+    found = unrounded(renderer, look, fixture()["a_drv1"][None])[0].numpy()
+    error = np.abs(found - fixture()["out_abs"])
+    assert error.max() < 1e-3
+    assert error.mean() < 5e-6
+
+
+def test_far_flows_sample_zeros_like_the_model():
+    network = random_network(CONFIGS["small"])
+    for flow in network.dec.to_flows:
+        flow.conv.weight.mul_(40)  # most of the picture is pulled from outside
+    look = look_of(network, pictures(network.config, 1)[0])
+    alpha = np.random.default_rng(2).normal(size=(1, 20)).astype(np.float32)
+    found = unrounded(TorchRenderer(network, threads=1), look, alpha)
+    error = (found - expected(network, look, alpha)).abs()
+    assert error.mean() < 1e-4  # steep flows amplify rounding at single pixels
+
+
+def test_batch_and_single_are_alike():
+    network = random_network(CONFIGS["small"])
+    renderer = TorchRenderer(network, threads=1)
+    crops = pictures(network.config, 3)
+    avatars = [renderer.load_avatar(look_of(network, crop)) for crop in crops]
+    alpha = renderer.encode_motion(crops)
+    assert alpha.shape == (3, 20)
+    for index in range(3):
+        single = renderer.encode_motion(crops[index : index + 1])
+        assert np.abs(single[0] - alpha[index]).max() < 1e-5
+    order = [2, 0, 2, 1]
+    together = renderer.render([avatars[i] for i in order], alpha[[0, 1, 2, 0]])
+    for row, (i, j) in enumerate(zip(order, [0, 1, 2, 0], strict=True)):
+        assert np.array_equal(together[row], renderer.render([avatars[i]], alpha[j : j + 1])[0])
+    assert renderer.render([], np.zeros((0, 20), np.float32)).shape == (0, 64, 64, 3)
+
+
+def test_avatar_switch_leaves_no_trace():
+    network = random_network(CONFIGS["small"])
+    renderer = TorchRenderer(network, threads=1)
+    first, second = (renderer.load_avatar(look_of(network, p)) for p in pictures(network.config, 2))
+    alpha = np.random.default_rng(0).normal(size=(1, 20)).astype(np.float32)
+    before = renderer.render([first], alpha)
+    other = renderer.render([second], alpha)
+    assert not np.array_equal(before, other)
+    assert np.array_equal(renderer.render([first], alpha), before)
+    assert before.flags.owndata or before.base is not other.base  # newly made, not a reused buffer
+
+
+def test_avatars_load_while_another_thread_renders():
+    network = random_network(CONFIGS["tiny"])
+    renderer = TorchRenderer(network, threads=1)
+    looks = [look_of(network, p) for p in pictures(network.config, 4)]
+    alone = [renderer.load_avatar(look) for look in looks]
+    alpha = np.ones((1, 4), np.float32)
+    wanted = [renderer.render([avatar], alpha) for avatar in alone]
+    loaded = []
+    thread = threading.Thread(target=lambda: loaded.extend(map(renderer.load_avatar, looks * 5)))
+    thread.start()
+    while thread.is_alive():
+        assert np.array_equal(renderer.render([alone[0]], alpha), wanted[0])
+    thread.join()
+    assert len(loaded) == 20
+    for index, avatar in enumerate(loaded):
+        assert np.array_equal(renderer.render([avatar], alpha), wanted[index % 4])
+
+
+def test_results_do_not_depend_on_threads():
+    network = random_network(CONFIGS["small"])
+    renderer = TorchRenderer(network, threads=1)
+    crop = pictures(network.config, 1)
+    avatar = renderer.load_avatar(look_of(network, crop[0]))
+    alpha = renderer.encode_motion(crop)
+    picture = renderer.render([avatar], alpha)
+    before = torch.get_num_threads()
+    try:
+        renderer.threads = 2
+        assert np.abs(renderer.encode_motion(crop) - alpha).max() < 1e-4
+        found = renderer.render([avatar], alpha)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert np.abs(found.astype(int) - picture).max() <= 1
+    assert renderer.description == "cpu, 2 threads, torch fp32"
+
+
+def test_memory_is_flat():
+    network = random_network(CONFIGS["tiny"])
+    renderer = open_renderer(network, threads=1)
+    crop = pictures(network.config, 1)
+    avatar = renderer.load_avatar(look_of(network, crop[0]))
+
+    def frames(count):
+        for _ in range(count):
+            renderer.render([avatar], renderer.encode_motion(crop))
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+            1 if sys.platform == "darwin" else 1024
+        )
+
+    settled = frames(100)
+    assert frames(400) - settled < 1e6
+
+
+def test_wrong_input_is_told():
+    network = random_network(CONFIGS["tiny"])
+    renderer, other = TorchRenderer(network, threads=1), TorchRenderer(network, threads=1)
+    look = look_of(network, pictures(network.config, 1)[0])
+    avatar = renderer.load_avatar(look)
+    alpha = np.zeros((1, 4), np.float32)
+    with pytest.raises(ConfigError, match="another renderer"):
+        other.render([avatar], alpha)
+    with pytest.raises(ConfigError, match=r"\(1, 4\)"):
+        renderer.render([avatar], np.zeros((1, 20), np.float32))
+    with pytest.raises(ConfigError, match="uint8"):
+        renderer.encode_motion(np.zeros((1, 32, 32, 3), np.float32))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="32"):
+        renderer.encode_motion(np.zeros((1, 64, 64, 3), np.uint8))
+    two = Look(look.latent.repeat(2, 1), look.motion, look.features)
+    with pytest.raises(ConfigError, match="does not fit"):
+        renderer.load_avatar(two)
+
+
+# open_renderer
+
+
+def test_open_renderer_chooses_and_says():
+    renderer: Renderer = open_renderer(random_network(CONFIGS["tiny"]))
+    assert renderer.engine == "torch"
+    assert renderer.device == "cpu"
+    assert renderer.precision in ("fp32", "bf16")
+    assert renderer.description.startswith("cpu, ")
+    assert renderer.description.endswith(f"torch {renderer.precision}")
+
+
+def test_open_renderer_refuses_what_it_does_not_know():
+    network = random_network(CONFIGS["tiny"])
+    for options in ({"engine": "abacus"}, {"threads": 0}, {"precision": "int3"}):
+        with pytest.raises(ConfigError):
+            open_renderer(network, **options)  # type: ignore[arg-type]
+
+
+def test_bf16_is_close_where_the_processor_has_it():
+    if not engines.computes_bf16():
+        pytest.skip("no bf16 arithmetic here")
+    network = random_network(CONFIGS["small"])
+    renderer = open_renderer(network, threads=1, precision="bf16")
+    assert renderer.precision == "bf16"
+    source, driver = pictures(network.config, 2)
+    look = look_of(network, source)
+    with torch.no_grad():
+        alpha = network.encode_motion(to_tensor(driver)).numpy()
+    assert np.abs(renderer.encode_motion(driver[None]) - alpha).max() < 0.02 * np.abs(alpha).max()
+    plain = to_pixels(expected(network, look, alpha)).astype(float)
+    error = np.square(renderer.render([renderer.load_avatar(look)], alpha) - plain).mean()
+    assert (
+        10 * np.log10(255**2 / error) > 34
+    )  # untrained weights and noise: harsher than a portrait
+
+
+def test_bf16_that_disagrees_is_not_taken(monkeypatch):
+    monkeypatch.setattr(engines, "computes_bf16", lambda: True)
+    monkeypatch.setattr(engines, "agrees", lambda model, renderer: False)
+    assert open_renderer(random_network(CONFIGS["tiny"]), threads=1).precision == "fp32"
+
+
+def test_agrees_notices_other_weights():
+    network, other = (random_network(CONFIGS["tiny"], seed) for seed in (0, 1))
+    assert engines.agrees(network, TorchRenderer(network, threads=1))
+    assert not engines.agrees(network, TorchRenderer(other, threads=1))
+
+
+@pytest.mark.parametrize(("times", "chosen"), [((9, 5, 4.5), 2), ((9, 8, 3), 1), ((9, 5, 3), 4)])
+def test_a_thread_must_pay(times, chosen, monkeypatch):
+    network = random_network(CONFIGS["tiny"])
+    renderer = TorchRenderer(network, threads=1)
+    now = [0.0]
+
+    def render(avatars, alpha):
+        now[0] += times[{1: 0, 2: 1, 4: 2}[renderer.threads]]
+
+    monkeypatch.setattr(renderer, "render", render)
+    monkeypatch.setattr(renderer, "encode_motion", lambda crops: None)
+    monkeypatch.setattr(engines.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(engines.os, "sched_getaffinity", lambda pid: range(4), raising=False)
+    assert engines.best_thread_count(renderer, network) == chosen
+
+
+# The pieces
+
+
+def test_doubling_is_the_fir():
+    from lia_live.model.layers import fir_kernel, fir_upsample
+
+    x = torch.randn(1, 6, 8, 8)
+    found = double(x[0], doubling_matrix(8, torch.device("cpu")))
+    assert (found - fir_upsample(x, fir_kernel(4.0))[0]).abs().max() < 1e-5
+
+
+def test_sampling_is_the_warp():
+    from lia_live.model.synthesis import warp
+
+    features = torch.randn(1, 5, 16, 16)
+    raw = torch.randn(1, 3, 16, 16) * 2
+    flow, mask = torch.tanh(raw[:, :2]), torch.sigmoid(raw[:, 2:])
+    squashed = torch.cat(((flow + 1) / 2, mask), dim=1)[0]
+    found = Sampler(16, torch.device("cpu"))(to_table(features), squashed)
+    plain = (warp(features, flow) * mask)[0].flatten(1).T
+    assert (found - plain).abs().max() < 1e-4
