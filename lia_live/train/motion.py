@@ -135,10 +135,14 @@ def sample_theta(
     theta[:, :6] *= config.pose
     # A face seen from the left has no right cheek to show: do not turn it all the way round.
     reach = MAX_TURN_DEG / THETA[YAW].scale
-    theta[:, YAW] = torch.minimum(torch.maximum(theta[:, YAW], own[:, YAW] - reach), own[:, YAW] + reach)
+    theta[:, YAW] = torch.minimum(
+        torch.maximum(theta[:, YAW], own[:, YAW] - reach), own[:, YAW] + reach
+    )
 
-    gap = torch.where(uniform() < config.open_share, 0.55 * uniform() ** 1.3, 0.012 * uniform())
-    theta[:, OPEN] = gap / THETA[OPEN].scale
+    # An open mouth, else the portrait's own, else a shut one.
+    shut = torch.where(uniform() < config.own_share, own[:, OPEN], 0.08 * uniform())
+    wide = 0.55 / THETA[OPEN].scale * uniform() ** 1.3
+    theta[:, OPEN] = torch.where(uniform() < config.open_share, wide, shut)
     gesture = uniform(4)
     theta[:, SMILE] = -1.0 + 3.2 * gesture[:, 0]
     theta[:, PUCKER] = torch.where(uniform() < 0.35, 2.5 * gesture[:, 1], 0.0)
@@ -148,7 +152,7 @@ def sample_theta(
 
     # A gesture is often the portrait's own: most people in a call do not grimace.
     keep = uniform(16) < config.own_share
-    keep[:, :OPEN] = False
+    keep[:, : OPEN + 1] = False
     keep[:, [BLINK_L, BLINK_R]] = True
     near_own = own + 0.15 * normal(16) * (torch.arange(16, device=device) > OPEN)
     theta = torch.where(keep, near_own, theta)
@@ -164,3 +168,127 @@ def sample_theta(
         closing[:, None] & one_eye, torch.maximum(each, lids), lids
     )
     return torch.minimum(torch.maximum(theta, low), high)
+
+
+def smooth_motion(
+    seconds: float, fps: float, generator: torch.Generator, neutral: Tensor | None = None
+) -> Tensor:
+    """Theta (T, 16) of somebody who talks to a camera, on the CPU; ``generator`` is a CPU one.
+
+    Begins and ends at rest. ``neutral`` (16,): theta at rest (a portrait's own), default all 0.
+    """
+    frames = round(seconds * fps)
+    if frames < 1:
+        raise ConfigError(f"{seconds} s at {fps} frames/s is no frame", "ask for a longer clip")
+    time = torch.arange(frames) / fps
+    theta = torch.zeros(frames, 16)
+    for control, sway in (
+        (YAW, 0.6),
+        (PITCH, 0.5),
+        (ROLL, 0.45),
+        (X, 0.5),
+        (Y, 0.45),
+        (SCALE, 0.35),
+    ):
+        theta[:, control] = sway * _wander(time, 1.3, generator) + 0.15 * sway * _wander(
+            time, 0.45, generator
+        )
+    theta[:, X] += 0.25 * theta[:, YAW]  # who turns also leans a little
+
+    talk, stress = _talk(time, generator)
+    theta[:, OPEN] = talk / THETA[OPEN].scale
+    theta[:, PITCH] += 0.35 * stress
+    theta[:, BROW] = 0.9 * stress * (_wander(time, 1.5, generator) > 0) + 0.15 * _wander(
+        time, 1.0, generator
+    )
+    theta[:, BROW_INNER] = 0.35 * _wander(time, 1.7, generator)
+    theta[:, SMILE] = (
+        0.25
+        + 0.5 * _wander(time, 1.8, generator)
+        + 0.3 * _wander(time, 0.3, generator) * (talk > 0.02)
+    )
+    theta[:, PUCKER] = (1.1 * _wander(time, 0.28, generator) - 0.5).clamp(min=0) * (talk > 0.01)
+    theta[:, JAW] = 0.25 * _wander(time, 0.5, generator) * (talk > 0.03)
+    looks = _saccades(time, generator)
+    theta[:, GAZE_X], theta[:, GAZE_Y] = 0.7 * looks[:, 0] - 0.3 * theta[:, YAW], 0.5 * looks[:, 1]
+
+    easing = torch.minimum(time / 0.8, (time[-1] - time) / 0.5).clamp(0, 1)
+    theta = _eased(easing)[:, None] * theta
+    rest = torch.zeros(16) if neutral is None else neutral.detach().cpu().float()
+    theta = theta + rest * (torch.arange(16) != OPEN)
+    shut = _blinks(time, generator)[:, None]
+    lids = theta[:, BLINK_L : BLINK_R + 1]
+    theta[:, BLINK_L : BLINK_R + 1] = lids + (1 / THETA[BLINK_L].scale - lids) * shut
+    low, high = limits()
+    return torch.minimum(torch.maximum(theta, low), high)
+
+
+def _eased(x: Tensor) -> Tensor:
+    return x * x * (3 - 2 * x)
+
+
+def _wander(time: Tensor, period_s: float, generator: torch.Generator) -> Tensor:
+    """Smooth random curve (T,), mean 0 and s.d. about 1, with a new direction every ``period_s``."""
+    place = time / period_s + torch.rand(1, generator=generator)
+    knots = torch.randn(int(place[-1]) + 4, generator=generator).clamp(-2, 2)
+    first = place.long()
+    part = place - first
+    before, here, after, later = (knots[first + i] for i in range(4))
+    # A uniform cubic B-spline of the knots: no corner in speed or acceleration.
+    mixed = (
+        (1 - part) ** 3 * before
+        + (3 * part**3 - 6 * part**2 + 4) * here
+        + (-3 * part**3 + 3 * part**2 + 3 * part + 1) * after
+        + part**3 * later
+    )
+    return mixed / 6 / 0.65
+
+
+def _talk(time: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Gap of the lips in eye distances (T,) and stress 0..1 (T,) of phrases made of syllables."""
+    gap, stress = torch.zeros_like(time), torch.zeros_like(time)
+    now = 0.9
+    while now < float(time[-1]):
+        phrase = 1.2 + 2.0 * _draw(generator)
+        end = now + phrase
+        while now < end:
+            length = 0.13 + 0.14 * _draw(generator)  # 4 to 7 syllables a second
+            wide = 0.05 + 0.22 * _draw(generator) ** 1.4
+            bump = (1 - ((time - now - length / 2) / (0.62 * length)) ** 2).clamp(min=0)
+            gap = torch.maximum(gap, wide * _eased(bump))
+            if wide > 0.19:
+                stress = torch.maximum(stress, (1 - ((time - now) / 0.22) ** 2).clamp(min=0))
+            now += length + (0.10 * _draw(generator) if _draw(generator) < 0.2 else 0.0)
+        now += 0.35 + 0.8 * _draw(generator)
+    return gap, _eased(stress)
+
+
+def _blinks(time: Tensor, generator: torch.Generator) -> Tensor:
+    """Closure (T,) 0 open to 1 shut: a blink every few seconds, faster down than up."""
+    shut = torch.zeros_like(time)
+    now = 1.3 + 1.5 * _draw(generator)
+    while now < float(time[-1]) - 0.3:
+        down, up = ((time - now) / 0.09).clamp(0, 1), ((now + 0.30 - time) / 0.17).clamp(0, 1)
+        shut = torch.maximum(shut, _eased(torch.minimum(down, up)))
+        now += 0.45 if _draw(generator) < 0.12 else 1.8 + 2.6 * _draw(generator)
+    return shut
+
+
+def _saccades(time: Tensor, generator: torch.Generator) -> Tensor:
+    """Where the eyes rest (T, 2), s.d. about 1: they jump within two frames and stay."""
+    out = torch.zeros(len(time), 2)
+    now = 1.0
+    while now < float(time[-1]):
+        step = _eased(((time - now) / 0.06).clamp(0, 1))[:, None]
+        away = (
+            torch.randn(2, generator=generator).clamp(-2, 2)
+            if _draw(generator) < 0.6
+            else torch.zeros(2)
+        )
+        out = out + (away - out) * step
+        now += 0.5 + 1.6 * _draw(generator)
+    return out
+
+
+def _draw(generator: torch.Generator) -> float:
+    return float(torch.rand(1, generator=generator))

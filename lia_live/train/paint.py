@@ -75,7 +75,7 @@ def mouth_colour(across: Tensor, down: Tensor, gap: Tensor, style: MouthStyle) -
     colour = _blend(throat, flesh * relief[:, None], 0.85 * tongue)
 
     # Teeth: two arcs that turn into the dark towards the corners, with faint gaps between teeth.
-    fall_off = light * (1 - 0.75 * across.abs().clamp(max=1) ** 1.8)
+    fall_off = (0.3 + 0.7 * light) * (1 - 0.75 * across.abs().clamp(max=1) ** 1.8)
     grooves = 1 - 0.10 * (0.5 + 0.5 * torch.cos(across * (1 - 0.25 * across.abs()) * 31.4)) ** 6
     ivory = style.tooth[:, :, None, None] * (fall_off * grooves)[:, None]
     bend = 1 - 0.35 * across.abs() ** 2
@@ -136,7 +136,7 @@ def as_camera(pictures: Tensor, strength: float, generator: torch.Generator) -> 
     x = pictures * 0.5 + 0.5
     ramp = torch.linspace(-1, 1, width, device=device)
     tilt = draw[:, 0, None, None] * ramp + draw[:, 1, None, None] * ramp[:height, None]
-    dim = torch.where(uniform() < 0.25, 0.25 + 0.5 * uniform(), 1.0)
+    dim = torch.where(uniform() < 0.25 * strength, 0.4 + 0.5 * uniform(), 1.0)
     light = dim[:, None, None] * (0.22 * strength * tilt).exp()
     x = x * light[:, None]
     x = x.clamp(min=1e-3) ** (0.2 * strength * draw[:, 2]).exp().view(-1, 1, 1, 1)

@@ -25,6 +25,8 @@ from lia_live.train.portraits import Portraits
 from lia_live.train.raster import Raster, rasterise
 from lia_live.train.rig import Rig
 
+CRACKS: Final = 2
+"""Widest crack between lid and eyeball or lip and mouth that is closed, raster pixels."""
 HIDDEN_BEHIND: Final = 0.035
 """A point counts as hidden in the source if it lies this much behind what is seen there (sides)."""
 
@@ -209,7 +211,7 @@ class Performer:
 
     def _scene(self, index: Tensor, theta: Tensor, raster: int) -> _Scene:
         points = self.rig.pose(index, theta)
-        return _Scene(index, theta, points, rasterise(points, self.rig.triangles, raster))
+        return _Scene(index, theta, points, rasterise(points, self.rig.triangles, raster, CRACKS))
 
     def _paint(self, scene: _Scene, size: int) -> Tensor:
         """Pictures (B, 3, S, S) in [-1, 1]."""
@@ -224,7 +226,6 @@ class Performer:
         fade = ((below - 0.7) / 0.25).clamp(0, 1) * ((ratio - 1) / 0.25).clamp(0, 1)
         painted = inside * (1 - shows * (1 - fade))
         uv = maps[:, :2] + maps[:, 5:7] * below.clamp(0, 1)
-        uv = torch.where(scene.raster.triangle[:, None] < 0, self._pixel_middles(uv.shape[-1]), uv)
         inside = inside + 1e-6
         across, down = across * inside, down * inside  # so that edges do not mix with "no mouth"
         if size != uv.shape[-1]:

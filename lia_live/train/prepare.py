@@ -94,6 +94,8 @@ class LandmarkFinder:
             self._mesh: Any = mediapipe.solutions.face_mesh.FaceMesh(
                 static_image_mode=True, refine_landmarks=True, max_num_faces=1
             )
+            # Its threads write their remarks while they start: wait for them here.
+            self._mesh.process(np.zeros((64, 64, 3), np.uint8))
 
     def __enter__(self) -> LandmarkFinder:
         return self
@@ -108,7 +110,7 @@ class LandmarkFinder:
         longer = max(height, width)
         if longer > FINDER_SIDE:
             size = (width * FINDER_SIDE // longer, height * FINDER_SIDE // longer)
-            reduced = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+            reduced = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
         with _quiet_stderr():
             result = self._mesh.process(np.ascontiguousarray(reduced))
         if not result.multi_face_landmarks:
@@ -251,7 +253,7 @@ def _crop(pixels: Pixels, box: Box, side: int) -> Pixels:
     scale = side / box.side
     if scale < 1:  # blur away what the smaller picture cannot hold
         sigma = 0.45 * (1 / scale - 1) + 0.15
-        pixels = cv2.GaussianBlur(pixels, (0, 0), sigma)
+        pixels = np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma), np.uint8)
     shift = 0.5 * scale - 0.5  # pixel centres, not corners, are what warpAffine counts
     matrix = np.array([[scale, 0, -box.x * scale + shift], [0, scale, -box.y * scale + shift]])
     return np.asarray(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 BOX_CLASSES = (
     (1, 1),
@@ -54,11 +55,12 @@ class Raster:
         return out.view(batch, side, side, channels).permute(0, 3, 1, 2)
 
 
-def rasterise(points: Tensor, triangles: Tensor, side: int) -> Raster:
+def rasterise(points: Tensor, triangles: Tensor, side: int, cracks: int = 0) -> Raster:
     """Find the nearest triangle of every pixel.
 
     ``points``: (B, V, 3) x and y as fractions of the picture (0 left or top edge, 1 right or
-    bottom), z away from the viewer. ``triangles``: (T, 3) int64. ``side``: R, pixels.
+    bottom), z away from the viewer. ``triangles``: (T, 3) int64. ``side``: R, pixels. ``cracks``:
+    an empty pixel takes the nearest triangle up to so many pixels away, continued to it.
     """
     batch, count = points.shape[0], triangles.shape[0]
     device = points.device
@@ -102,6 +104,12 @@ def rasterise(points: Tensor, triangles: Tensor, side: int) -> Raster:
         for part in chosen.split(max(1, CHUNK // (width * height))):
             _draw(nearest, linear[part], first[part], number[part], (width, height), side)
 
+    if cracks:
+        keys = nearest.view(batch, side, side)
+        around = functional.max_pool2d(
+            keys.double(), 2 * cracks + 1, 1, cracks
+        )  # exact: under 2^53
+        nearest = torch.where(keys > 0, keys, around.long()).view(-1)
     triangle = ((nearest & 0xFFFF) - 1).view(batch, side, side)
     seen = triangle >= 0
     safe = triangle.clamp(min=0)

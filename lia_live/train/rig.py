@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lia_live.model.config import Framing
-from lia_live.train import mesh
+from lia_live.train import gestures, mesh
 from lia_live.train.motion import (
     BLINK_L,
     BROW,
@@ -109,7 +109,8 @@ class Rig:
         turned = arm @ turn.transpose(1, 2) - arm
         moved = rest + self._follow_rotation * turned + self._follow_translation * shift[:, None]
         gesture = self._gesture(index, raw)
-        return moved + gesture @ (basis * size[:, None, None]).transpose(1, 2)
+        posed: Tensor = moved + gesture @ (basis * size[:, None, None]).transpose(1, 2)
+        return posed
 
     def mouth_ratio(self, index: Tensor, theta: Tensor) -> Tensor:
         """(B,) gap between the lips in theta over the gap in the portrait."""
@@ -161,7 +162,9 @@ class Rig:
             run = rim[:, 8] - rim[:, 0]
             slope = (run[:, 2] / run[:, 0])[:, None]
             level = rim[..., 2].mean(1, keepdim=True)
-            sheet[..., 2] = level + slope * (sheet[..., 0] - rim[..., 0].mean(1, keepdim=True)) + back
+            sheet[..., 2] = (
+                level + slope * (sheet[..., 0] - rim[..., 0].mean(1, keepdim=True)) + back
+            )
             rest[:, ball] = sheet
         rest[:, mesh.OUTER] = self._outer(points, eyes)
         return rest
@@ -173,7 +176,9 @@ class Rig:
         outward = torch.stack([along[..., 1], -along[..., 0]], 2)
         outward = outward / outward.norm(dim=2, keepdim=True).clamp(min=1e-6)
         spoke = loop[..., :2] - loop[..., :2].mean(1, keepdim=True)
-        outward = outward * (outward * spoke).sum((1, 2), keepdim=True).sign()  # whichever way round
+        outward = (
+            outward * (outward * spoke).sum((1, 2), keepdim=True).sign()
+        )  # whichever way round
         moved = loop.clone()
         moved[..., :2] += outward * by * self.size[:, None, None]
         return moved
@@ -193,16 +198,25 @@ class Rig:
         reach = torch.maximum(edge, length * growth[:, None] + BORDER)
         border = middle + direction * reach
         stops = torch.stack([oval[..., :2], hair, torch.lerp(hair, border, 0.5), border])
-        behind = eyes[:, 2:] + self.size[:, None] * torch.stack(
-            [CROWN_DEPTH * top + NECK_DEPTH * (1 - top), *(torch.full_like(top, d) for d in BACK_DEPTHS)]
-        )[:, None]  # (3, N, 36)
+        behind = (
+            eyes[:, 2:]
+            + self.size[:, None]
+            * torch.stack(
+                [
+                    CROWN_DEPTH * top + NECK_DEPTH * (1 - top),
+                    *(torch.full_like(top, d) for d in BACK_DEPTHS),
+                ]
+            )[:, None]
+        )  # (3, N, 36)
         levels = [oval[..., 2], *behind]
         rings = []
         for support in mesh.RING_SUPPORT[1:]:
             low = min(int(support), 2)
             part = support - low
             flat = stops[low] + (stops[low + 1] - stops[low]) * part
-            deep = part**2 if low == 0 else part  # a head is round: its depth grows towards the outline
+            deep = (
+                part**2 if low == 0 else part
+            )  # a head is round: its depth grows towards the outline
             depth = levels[low] + (levels[low + 1] - levels[low]) * deep
             rings.append(torch.cat([flat, depth[..., None]], 2))
         return torch.cat(rings, 1)
@@ -214,10 +228,10 @@ class Rig:
         upper, lower = frontal[:, list(mesh.LIP_UPPER), 1], frontal[:, list(mesh.LIP_LOWER), 1]
         gaps = (lower - upper).clamp(min=0)  # (N, 11)
         self.gap = gaps[:, 4:7].mean(1).clamp(min=0.004)
-        go_up, go_down = (torch.from_numpy(a).to(device) for a in mesh.lip_rows())
+        go_up, go_down = (torch.from_numpy(a).to(device) for a in gestures.lip_rows())
         self._closing = UPPER_LIP_SHARE * gaps @ go_up.T - (1 - UPPER_LIP_SHARE) * gaps @ go_down.T
 
-        lid_up, lid_down = (torch.from_numpy(a).to(device) for a in mesh.lid_rows())
+        lid_up, lid_down = (torch.from_numpy(a).to(device) for a in gestures.lid_rows())
         apertures, lids = [], []
         for eye in (0, 1):
             top, bottom = (
@@ -237,7 +251,7 @@ class Rig:
         for ball in mesh.EYEBALLS:
             self._is_eyeball[ball] = True
 
-        fields = mesh.expression_fields()
+        fields = gestures.expression_fields()
         names = ("open", "smile", "pucker", "jaw", "brow raise", "brow inner", "gaze x", "gaze y")
         self._fields = torch.from_numpy(np.stack([fields[name].reshape(-1) for name in names])).to(
             device
@@ -301,4 +315,5 @@ def _basis(points: Tensor) -> Tensor:
     proper = torch.diag_embed(
         torch.stack([torch.ones(len(u)), torch.ones(len(u)), torch.det(u @ vt).cpu()], 1)
     ).to(u)
-    return u @ proper @ vt
+    rotation: Tensor = u @ proper @ vt
+    return rotation

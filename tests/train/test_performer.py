@@ -1,0 +1,218 @@
+"""Performed pairs: the flow is true in the network's own convention, the labels are what is seen."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lia_live.errors import ConfigError
+from lia_live.train.mesh import LID_LOWER, LID_UPPER, OUTER, RING
+from lia_live.train.motion import (
+    BLINK_L,
+    BLINK_R,
+    GAZE_X,
+    MIRROR_ORDER,
+    MIRROR_SIGN,
+    OPEN,
+    PITCH,
+    ROLL,
+    SCALE,
+    SMILE,
+    YAW,
+    MotionConfig,
+    X,
+    Y,
+    limits,
+    mirrored,
+    scales,
+)
+from lia_live.train.paint import LightConfig
+from lia_live.train.performer import Performer, PerformerConfig
+from tests.train.faces import drawn_portraits
+
+DARK = LightConfig(shared=0.0, driver=0.0)
+
+
+def stage(**changes: object) -> Performer:
+    return Performer(drawn_portraits(), config=PerformerConfig(**changes))  # type: ignore[arg-type]
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def index(count: int) -> Tensor:
+    return torch.arange(count) % 3
+
+
+def as_the_network_samples(features: Tensor, flow: Tensor) -> Tensor:
+    """spec section 6: grid_sample(features, G_r + D), align_corners=False, zeros outside."""
+    line = torch.linspace(-1, 1, flow.shape[-1])
+    grid = torch.stack(torch.meshgrid(line, line, indexing="xy")) + flow
+    return functional.grid_sample(features, grid.permute(0, 2, 3, 1), align_corners=False)
+
+
+@pytest.mark.parametrize(("size", "mirror"), [(64, 0.0), (64, 1.0), (128, 0.5)])
+def test_source_warped_by_the_flow_is_the_target(size: int, mirror: float) -> None:
+    batch = stage(mirror=mirror, same_pose=0.0).pairs(index(12), seeded(), size)
+    valid = batch.valid_at(size)
+    assert valid.mean() > 0.8
+    warped = as_the_network_samples(batch.source, batch.flow_at(size))
+    error = ((warped - batch.target).abs() * valid).sum() / (3 * valid.sum())
+    static = ((batch.source - batch.target).abs() * valid).sum() / (3 * valid.sum())
+    assert error < 0.02
+    assert static > 5 * error
+
+
+def test_flow_at_a_coarser_level_says_the_same() -> None:
+    batch = stage(same_pose=0.0).pairs(index(12), seeded(1), 64)
+    for resolution in (32, 16):
+        source = functional.interpolate(batch.source, size=(resolution, resolution), mode="area")
+        target = functional.interpolate(batch.target, size=(resolution, resolution), mode="area")
+        valid = (batch.valid_at(resolution) > 0.95).float()
+        warped = as_the_network_samples(source, batch.flow_at(resolution))
+        error = ((warped - target).abs() * valid).sum() / valid.sum()
+        assert error < 0.35 * ((source - target).abs() * valid).sum() / valid.sum()
+
+
+def test_without_motion_the_flow_undoes_the_grids_quirk() -> None:
+    batch = stage(same_pose=1.0).pairs(index(4), seeded(), 64)
+    assert torch.equal(batch.source, batch.target)
+    assert batch.displacement.abs().max() < 1e-5
+    assert batch.flow.abs().max() == pytest.approx(1 / 64, abs=1e-5)
+    warped = as_the_network_samples(batch.source, batch.flow)
+    assert (warped - batch.source).abs().max() < 2e-3
+
+
+def test_the_portraits_own_theta_gives_the_portrait() -> None:
+    performer = stage()
+    portraits = drawn_portraits()
+    for number in range(3):
+        frame = performer.perform(number, performer.rig.own[number : number + 1], 160, raster=160)
+        shown = frame[0] * 0.5 + 0.5 - portraits.images[number] / 255
+        assert shown.abs().mean() < 0.004
+        assert performer.rig.own[number, YAW] * 13 == pytest.approx((0, 12, -9)[number], abs=0.5)
+
+
+def test_labels_are_what_the_vertices_do() -> None:
+    rig = stage().rig
+    numbers = torch.arange(3)
+    theta = torch.zeros(3, 16)
+    rest = rig.pose(numbers, theta)
+    for control, vertex, axis in ((YAW, 1, 0), (PITCH, 1, 1), (ROLL, 10, 0), (X, 1, 0), (Y, 1, 1)):
+        turned = theta.clone()
+        turned[:, control] = 1.5
+        assert (rig.pose(numbers, turned)[:, vertex, axis] > rest[:, vertex, axis] + 0.01).all()
+    nearer = theta.clone()
+    nearer[:, SCALE] = 2.0
+    width = rig.pose(numbers, nearer)[:, 263, 0] - rig.pose(numbers, nearer)[:, 33, 0]
+    assert torch.allclose(width, torch.full((3,), 0.34 * 2.718281828**0.12), atol=0.004)
+    for gap in (0.0, 0.1, 0.5):
+        opened = theta.clone()
+        opened[:, OPEN] = gap / scales()[OPEN]
+        points = rig.pose(numbers, opened)
+        between = (points[:, [87, 14, 317], 1] - points[:, [82, 13, 312], 1]).mean(1) / 0.34
+        assert torch.allclose(between, torch.full((3,), gap), atol=0.035)
+    smiling = theta.clone()
+    smiling[:, SMILE] = 2.0
+    grin = rig.pose(numbers, smiling)
+    assert (grin[:, 291, 0] - grin[:, 61, 0] > rest[:, 291, 0] - rest[:, 61, 0] + 0.03).all()
+
+
+def test_a_shut_eye_is_shut_and_the_other_is_not() -> None:
+    rig = stage().rig
+    theta = torch.zeros(3, 16)
+    theta[:, BLINK_L] = 1 / scales()[BLINK_L]
+    points = rig.pose(torch.arange(3), theta)[..., 1]
+    gaps = [points[:, LID_LOWER[eye][4]] - points[:, LID_UPPER[eye][4]] for eye in (0, 1)]
+    assert gaps[0].abs().max() < 0.003
+    assert gaps[1].min() > 0.015
+
+
+def test_background_stays_while_the_head_moves() -> None:
+    rig = stage().rig
+    theta = torch.zeros(3, 16)
+    theta[:, [YAW, X, ROLL]] = torch.tensor([1.5, 1.0, 1.5])
+    points = rig.pose(torch.arange(3), theta)
+    border = slice(OUTER.stop - RING, OUTER.stop)
+    assert torch.equal(points[:, border], rig.rest[:, border])
+    outside = (rig.rest[:, border, :2] - 0.5).abs().amax(2)
+    assert (outside > 0.5).all()
+    assert (points[:, 10] - rig.rest[:, 10]).norm(dim=1).min() > 0.05
+
+
+def test_mirrored_pairs_carry_mirrored_labels() -> None:
+    plain = stage(mirror=0.0, light=DARK).pairs(index(6), seeded(2), 64)
+    turned = stage(mirror=1.0, light=DARK).pairs(index(6), seeded(2), 64)
+    assert torch.equal(turned.target, plain.target.flip(3))
+    assert torch.allclose(turned.theta_target, mirrored(plain.theta_target))
+    assert torch.equal(mirrored(mirrored(plain.theta_target)), plain.theta_target)
+    assert len(MIRROR_SIGN) == len(MIRROR_ORDER) == 16
+
+
+def test_the_driver_is_the_target_or_somebody_else_doing_the_same() -> None:
+    own = stage(cross_identity=0.0, light=DARK).pairs(index(8), seeded(), 64)
+    assert (own.driver - own.target).abs().mean() < 0.02
+    crossed = stage(cross_identity=1.0, light=DARK).pairs(index(8), seeded(), 64)
+    assert ((crossed.driver - crossed.target).abs().mean((1, 2, 3)) > 0.05).any()
+
+
+def test_shapes_ranges_and_weights() -> None:
+    batch = stage().pairs(index(5), seeded(), 32)
+    for picture in (batch.source, batch.target, batch.driver):
+        assert picture.shape == (5, 3, 32, 32)
+        assert picture.abs().max() <= 1
+        assert torch.isfinite(picture).all()
+    assert batch.flow.shape == (5, 2, 64, 64)
+    assert batch.valid.shape == batch.weights.shape == (5, 1, 64, 64)
+    assert torch.allclose(batch.weights.mean((1, 2, 3)), torch.ones(5), atol=1e-4)
+    assert batch.weights.amax((1, 2, 3)).min() > 3 * batch.weights.amin((1, 2, 3)).max()
+    low, high = limits()
+    theta = batch.theta_target
+    assert (theta >= torch.minimum(low, -high) - 1e-4).all()  # mirrored ones change sign
+    assert (theta <= torch.maximum(high, -low) + 1e-4).all()
+
+
+def test_the_generator_decides_everything() -> None:
+    performer = stage()
+    first, again, other = (performer.pairs(index(4), seeded(s), 64) for s in (7, 7, 8))
+    assert torch.equal(first.driver, again.driver)
+    assert torch.equal(first.displacement, again.displacement)
+    assert not torch.equal(first.driver, other.driver)
+    pictures, theta = performer.singles(index(4), seeded(7), 64)
+    assert pictures.shape == (4, 3, 64, 64)
+    assert theta.shape == (4, 16)
+    assert torch.equal(pictures, performer.singles(index(4), seeded(7), 64)[0])
+
+
+def test_an_open_mouth_is_masked_and_painted() -> None:
+    performer = stage(light=DARK)
+    theta = torch.zeros(2, 16)
+    theta[1, OPEN] = 3.0
+    shut, wide = performer.perform(0, theta, 128)
+    assert (shut - wide).abs().mean() > 0.005
+    batch = stage(same_pose=0.0, motion=MotionConfig(open_share=1.0)).pairs(index(6), seeded(), 64)
+    open_most = batch.theta_target[:, OPEN].argmax()
+    mouth = batch.weights[open_most, 0] > 3
+    assert (batch.valid[open_most, 0][mouth] == 0).any()
+
+
+def test_gaze_moves_the_irises_only() -> None:
+    rig = stage().rig
+    theta = torch.zeros(1, 16)
+    looking = theta.clone()
+    looking[:, GAZE_X] = 2.0
+    numbers = torch.zeros(1, dtype=torch.int64)
+    moved = (rig.pose(numbers, looking) - rig.pose(numbers, theta))[0]
+    assert moved[:468].abs().max() < 1e-6
+    assert moved[520, 0] == pytest.approx(0.34 * 0.06, abs=1e-4)
+    assert theta[0, BLINK_R] == 0
+
+
+def test_shares_outside_0_to_1_are_refused() -> None:
+    with pytest.raises(ConfigError, match="cross_identity"):
+        PerformerConfig(cross_identity=1.5)
+    with pytest.raises(ConfigError, match="pose"):
+        MotionConfig(pose=9)
