@@ -198,7 +198,8 @@ class CameraSource:
                     meter = _RateMeter()
                     continue
                 if not self._capture.grab():
-                    self._capture.release()
+                    with _quiet_opencv():
+                        self._capture.release()
                     self._capture = None
                     continue
                 captured_at = self._clock.now()  # before decoding: that time belongs to the age

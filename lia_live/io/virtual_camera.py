@@ -138,6 +138,12 @@ def _open(width: int, height: int, fps: float, device: str | None, backend: str 
             f"the virtual camera needs pyvirtualcam, which cannot be loaded ({error})",
             "run: pip install pyvirtualcam",
         ) from error
+    known = pyvirtualcam.camera.BACKENDS
+    if backend is not None and backend not in known:  # pyvirtualcam: a bare KeyError
+        raise DeviceError(
+            f"there is no virtual camera backend {backend!r}",
+            f"known: {', '.join(sorted(known)) or 'none on this system'}",
+        )
     wanted: list[str | None] = [device]
     if v4l2.ON_LINUX and backend in (None, "v4l2loopback"):
         wanted = list(_candidates(device))
@@ -151,11 +157,6 @@ def _open(width: int, height: int, fps: float, device: str | None, backend: str 
                 if not (choice and _loopback(choice) and _unstick(choice)):
                     raise
                 return pyvirtualcam.Camera(width, height, fps, device=choice, backend=backend)
-        except KeyError:
-            known = ", ".join(sorted(pyvirtualcam.camera.BACKENDS)) or "none on this system"
-            raise DeviceError(
-                f"there is no virtual camera backend {backend!r}", f"known: {known}"
-            ) from None
         except (RuntimeError, OSError, ValueError) as error:
             failures.append(str(error).strip().replace("\n", "; "))
     raise DeviceError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import struct
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def test_pixels_that_are_not_square_are_made_so(tmp_path):
     with av.open(str(clip)) as source, av.open(str(tmp_path / "wide.mkv"), "w") as target:
         stream = target.add_stream("mpeg4", rate=30)
         stream.width, stream.height, stream.pix_fmt = 320, 192, "yuv420p"
-        stream.codec_context.sample_aspect_ratio = 2
+        stream.codec_context.sample_aspect_ratio = Fraction(2)
         for frame in source.decode(video=0):
             frame.pict_type = 0
             target.mux(stream.encode(frame.reformat(format="yuv420p")))
