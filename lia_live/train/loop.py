@@ -59,7 +59,7 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.seed)
         small = replace(config.model, size=config.stages[0].size)
-        self.teacher = Teacher(start(LIA(small)), len(THETA)).to(self.device)
+        self.teacher = _placed(Teacher(start(LIA(small)), len(THETA)), self.device)
         self.average = copy.deepcopy(self.teacher)
         self._optimisers: tuple[torch.optim.Optimizer, ...] = ()
         self._resumed_optimisers: list[dict[str, Any]] = []
@@ -131,13 +131,13 @@ class Run:
             out = self.teacher(
                 batch.source, batch.driver, batch.theta_source, batch.theta_target, oracle
             )
-        region = 1 + stage.region_share * (batch.region_at(stage.size) - 1)
+        region = 1 + stage.region_share * (batch.weights_at(stage.size) - 1)
         pixels, gradients = losses.pyramid_l1(out.image.float(), batch.target, region)
         flow = out.image.new_zeros(())
         for raw in out.raws:
             resolution = raw.shape[-1]
             known = batch.valid_at(resolution) * (
-                1 + stage.region_share * (batch.region_at(resolution) - 1)
+                1 + stage.region_share * (batch.weights_at(resolution) - 1)
             )
             flow = flow + losses.flow_distance(raw[:, :2], batch.flow_at(resolution), known) / len(
                 out.raws
@@ -253,7 +253,16 @@ class Run:
 def _grown(teacher: Teacher, size: int) -> Teacher:
     grown = Teacher(grow(teacher.model, size), teacher.labels)
     grown.term.data.copy_(teacher.term.data)
-    return grown.to(teacher.term.device)
+    return _placed(grown, teacher.term.device)
+
+
+def _placed(teacher: Teacher, device: torch.device) -> Teacher:
+    """On the device, channels last: up to twice as fast on a CPU."""
+    teacher = teacher.to(device)
+    for parameter in teacher.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return teacher
 
 
 def _optimisers(teacher: Teacher, stage: Stage) -> tuple[torch.optim.Adam, torch.optim.Adam]:

@@ -81,15 +81,24 @@ def first_weights(scale: float = 1.0) -> TrainConfig:
     return TrainConfig(
         model=LIAConfig(size=256, width=0.25, latent_dim=256, motion_dim=20),
         stages=(
-            Stage(size=32, joint_steps=int(650 * scale), region_share=0.2),
-            Stage(size=64, joint_steps=int(900 * scale), single_steps=2, oracle=(0.5, 0.1)),
+            Stage(size=32, joint_steps=int(500 * scale), region_share=0.2),
+            Stage(
+                size=64,
+                joint_steps=int(600 * scale),
+                single_steps=2,
+                oracle=(0.5, 0.1),
+                learning_rate=4e-3,
+                single_learning_rate=6e-3,
+            ),
             Stage(
                 size=128,
-                joint_steps=int(300 * scale),
+                joint_steps=int(200 * scale),
                 batch=8,
                 single_steps=2,
+                single_batch=16,
                 oracle=(0.2, 0.0),
                 learning_rate=2e-3,
+                single_learning_rate=2e-3,
             ),
         ),
     )
