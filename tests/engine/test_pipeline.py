@@ -279,6 +279,43 @@ def test_a_sink_that_does_not_close_well_is_told_and_others_are_closed() -> None
     assert good.closed == 1
 
 
+def test_a_sink_that_hangs_does_not_hold_the_program() -> None:
+    freed = threading.Event()
+    sink = ListSink(keep=False, look=lambda pixels: freed.wait(20) and None)
+    began = time.perf_counter()
+    with pytest.raises(DeviceError, match=r"lia-output did not end within 0\.3 s"):
+        pipeline(sinks=[sink], join_s=0.3).run(duration=0.2)
+    assert time.perf_counter() - began < 3
+    freed.set()
+    while lia_threads():
+        time.sleep(0.01)
+    assert sink.closed == 1
+
+
+def test_a_second_ctrl_c_does_not_keep_files_from_being_finished() -> None:
+    class Slow(ListSink):
+        def close(self) -> None:
+            time.sleep(0.3)
+            super().close()
+
+    sink = Slow()
+    run = pipeline(sinks=[sink])
+    shut_down, tries = run._shut_down, []
+
+    def interrupted() -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            run.stop()
+            raise KeyboardInterrupt
+        shut_down()
+
+    run._shut_down = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        run.run(duration=0.2)
+    assert len(tries) == 2
+    assert sink.closed == 1
+
+
 def test_ctrl_c_closes_everything_and_is_passed_on() -> None:
     source, sink = camera(), ListSink()
 
