@@ -94,8 +94,8 @@ def test_reference_image():
 def aligned_corners(monkeypatch):
     sample = F.grid_sample
 
-    def wrong(*args, align_corners, **options):
-        return sample(*args, align_corners=True, **options)
+    def wrong(features, grid, mode, padding_mode, align_corners):
+        return sample(features, grid, mode, padding_mode, align_corners=True)
 
     monkeypatch.setattr(F, "grid_sample", wrong)
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import subprocess
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -24,7 +25,6 @@ from lia_live.model import (
     describe,
     load_model,
     save_weights,
-    weights,
     weights_file,
 )
 from tests.model.official import official_state
@@ -212,7 +212,7 @@ def test_what_is_no_weights_file(tmp_path):
 
 
 def test_missing_default_is_told(monkeypatch, tmp_path):
-    monkeypatch.setattr(weights.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(resources, "files", lambda package: tmp_path)
     with pytest.raises(WeightsError, match="no default weights"):
         load_model()
 

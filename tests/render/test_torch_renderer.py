@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from lia_live.model import LIA, LIAConfig, Look, to_pixels, to_tensor
 from lia_live.render import Renderer, engines, open_renderer
 from lia_live.render import torch_renderer as module
 from lia_live.render.fast_synthesis import LEVELS_OF_GREY
+from lia_live.render.kernels import onednn_works
 from lia_live.render.sampling import Sampler, double, doubling_matrix, to_table
 from lia_live.render.torch_renderer import TorchRenderer
 from tests.model.official import fixture, parity_look, parity_network
@@ -71,7 +74,7 @@ def kernels(request, monkeypatch):
     """Both ways to convolve: oneDNN's fused operators, and torch calls that run anywhere."""
     if request.param == "plain":
         monkeypatch.setattr(module, "onednn_works", lambda device: False)
-    elif not module.onednn_works(torch.device("cpu")):
+    elif not onednn_works(torch.device("cpu")):
         pytest.skip("this torch has no oneDNN")
 
 
@@ -207,7 +210,7 @@ def test_wrong_input_is_told():
     with pytest.raises(ConfigError, match=r"\(1, 4\)"):
         renderer.render([avatar], np.zeros((1, 20), np.float32))
     with pytest.raises(ConfigError, match="uint8"):
-        renderer.encode_motion(np.zeros((1, 32, 32, 3), np.float32))  # type: ignore[arg-type]
+        renderer.encode_motion(np.zeros((1, 32, 32, 3), np.float32))
     with pytest.raises(ConfigError, match="32"):
         renderer.encode_motion(np.zeros((1, 64, 64, 3), np.uint8))
     two = Look(look.latent.repeat(2, 1), look.motion, look.features)
@@ -231,7 +234,7 @@ def test_open_renderer_refuses_what_it_does_not_know():
     network = random_network(CONFIGS["tiny"])
     for options in ({"engine": "abacus"}, {"threads": 0}, {"precision": "int3"}):
         with pytest.raises(ConfigError):
-            open_renderer(network, **options)  # type: ignore[arg-type]
+            open_renderer(network, **options)
 
 
 def test_bf16_is_close_where_the_processor_has_it():
@@ -275,8 +278,8 @@ def test_a_thread_must_pay(times, chosen, monkeypatch):
 
     monkeypatch.setattr(renderer, "render", render)
     monkeypatch.setattr(renderer, "encode_motion", lambda crops: None)
-    monkeypatch.setattr(engines.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(engines.os, "sched_getaffinity", lambda pid: range(4), raising=False)
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(4), raising=False)
     assert engines.best_thread_count(renderer, network) == chosen
 
 
