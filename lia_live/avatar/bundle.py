@@ -230,7 +230,7 @@ def _label(path: Path, header: object) -> Label:
     if version != str(VERSION):
         newer = version.isdecimal() and int(version[:9]) > VERSION
         raise AvatarError(
-            f"{path} has bundle version {version[:9] or 'unknown'}, this program reads {VERSION}",
+            f"{path} has bundle version {tidy_name(version)[:9]}, this program reads {VERSION}",
             "update lia-live" if newer else _REBUILD,
         )
     wanted = {

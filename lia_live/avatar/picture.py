@@ -18,11 +18,11 @@ from lia_live.frame import Pixels
 
 MAX_BYTES: Final = 200 * 2**20
 """Largest picture file that is opened."""
-MAX_PIXELS: Final = 210_000_000
-"""Largest picture that is decoded: the largest phone sensors have 200 megapixels."""
+MAX_PIXELS: Final = 120_000_000
+"""Largest picture that is decoded (phones write up to 108 megapixels); 360 MB as RGB."""
 MAX_SIDE: Final = 4096
 """Larger pictures are reduced to this on the long side: a face in them has more pixels than any model."""
-_FORMATS: Final = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000")
+_FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000")
 _BACKGROUND: Final = (128, 128, 128)
 """What shows through transparent parts: mid grey, neither halo nor shadow."""
 _BROKEN: Final = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error, zlib.error)
@@ -79,8 +79,8 @@ def _decode(file: IO[bytes], path: Path) -> Picture:
             "save it smaller",
         )
     with warnings.catch_warnings():
-        # Its own limit is a warning at 89 megapixels; ours is below, an error, and before decoding.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        # Pillow warns of sizes (our own limit is checked before decoding) and of damaged EXIF.
+        warnings.simplefilter("ignore")
         try:
             with Image.open(file, formats=_FORMATS) as image:
                 return _convert(image, path)
@@ -110,8 +110,7 @@ def _convert(image: Image.Image, path: Path) -> Picture:
     if max(upright.size) > MAX_SIDE:
         upright = _resizable(upright)
         upright.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX, reducing_gap=None)
-    pixels = np.asarray(_rgb(upright, image.info.get("icc_profile")), dtype=np.uint8)
-    return Picture(np.ascontiguousarray(pixels), notes)
+    return Picture(np.array(_rgb(upright, image.info.get("icc_profile")), dtype=np.uint8), notes)
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -41,7 +41,7 @@ class SteadyConfig:
     """Steady means: position and size vary by less than this fraction of the side (standard deviation)."""
     dead_zone: float = 0.12
     """The face's centre may be so far from the square's, in sides, before it follows; 0 to 0.5."""
-    border_zone: float = 0.24
+    border_zone: float = 0.2
     """Farther than this, it follows at once; ``dead_zone`` to 0.5."""
     size_band: float = 1.35
     """The face may be so many times larger or smaller than locked before the size follows; over 1."""
@@ -92,7 +92,7 @@ class SteadySquare:
             self._began = now
         smooth = self._filter(raw, 0.0 if stale else gap)
         if self.locked:
-            self._follow(smooth, min(max(gap, 0.0), 0.1))
+            self._follow(raw, smooth, min(max(gap, 0.0), 0.1))
         else:
             self._now = smooth
             self._calibrate(raw, now)
@@ -124,7 +124,7 @@ class SteadySquare:
             self._goal = np.median(samples, axis=0)
             self._seen.clear()
 
-    def _follow(self, face: NDArray[np.float64], step: float) -> None:
+    def _follow(self, raw: NDArray[np.float64], face: NDArray[np.float64], step: float) -> None:
         config = self._config
         side = math.exp(self._goal[2])
         slow = 1 - math.exp(-step / config.follow_s)
@@ -139,7 +139,7 @@ class SteadySquare:
             self._now = self._goal.copy()
         else:
             self._now = self._now + (1 - math.exp(-step / _SETTLE_S)) * away
-        for axis in (0, 1):  # nobody is cut off
+        for axis in (0, 1):  # nobody is cut off, not even by the filter's lag
             push = _excess(
                 face[axis] - self._now[axis], config.border_zone * math.exp(self._now[2])
             )

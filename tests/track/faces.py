@@ -34,7 +34,7 @@ def hopper() -> Pixels:
 def room(width: int, height: int) -> Pixels:
     """A blurred background without a face."""
     small = cv2.GaussianBlur(cv2.resize(hopper()[430:], (160, 90)), (0, 0), 4)
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.uint8)
 
 
 def paste(
@@ -54,14 +54,15 @@ def paste(
     head = picture[top : int(face_y) + reach, max(left, 0) : int(face_x) + reach]
     scale = side / face_side
     if scale < 0.5:
-        head = cv2.GaussianBlur(head, (0, 0), 0.35 / scale)
+        head = cv2.GaussianBlur(head, (0, 0), 0.35 / scale).astype(np.uint8)
     turn = cv2.getRotationMatrix2D((face_x - max(left, 0), face_y - top), -roll, scale)
     turn[0, 2] += x - (face_x - max(left, 0))
     turn[1, 2] += y - (face_y - top)
     height, width = frame.shape[:2]
-    return cv2.warpAffine(
+    pasted = cv2.warpAffine(
         head, turn, (width, height), dst=frame.copy(), borderMode=cv2.BORDER_TRANSPARENT
     )
+    return pasted.astype(np.uint8)
 
 
 def webcam(

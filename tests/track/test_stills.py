@@ -85,10 +85,10 @@ class Sized:
 def test_face_box() -> None:
     framing = Framing(eye_distance=0.3)
     (face,) = find_faces(hopper())
-    assert face_box(hopper(), Sized(framing)) == framed_box(face.landmarks, framing)  # type: ignore[arg-type]
+    assert face_box(hopper(), Sized(framing)) == framed_box(face.landmarks, framing)
     nobody = room(640, 480)
-    assert face_box(nobody, Sized(framing)) is None  # type: ignore[arg-type]
-    full = face_box(nobody, Sized(Framing(kind="full")))  # type: ignore[arg-type]
+    assert face_box(nobody, Sized(framing)) is None
+    full = face_box(nobody, Sized(Framing(kind="full")))
     assert full is not None
     assert (full.x, full.y, full.side) == (80, 0, 480)
 
