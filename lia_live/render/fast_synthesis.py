@@ -25,12 +25,14 @@ from lia_live.model.layers import (
 )
 from lia_live.model.lia import LIA, Look
 from lia_live.model.synthesis import Synthesis
-from lia_live.render.kernels import CHANNELS_LAST, convolve
+from lia_live.render.kernels import CHANNELS_LAST, Conv, UpConv, convolve
 from lia_live.render.motion_encoder import activated
 from lia_live.render.sampling import FinestSampler, Sampler, double, doubling_matrix, to_table
 
 LEVELS_OF_GREY = 127.5
 """Half the uint8 range: colour is accumulated in these units, and 1 is added once at the end."""
+HEAVY_WEIGHTS = 4
+"""Weights are styled for each frame unless they are this many times more numbers than the activations."""
 
 
 @dataclass(frozen=True)
@@ -150,13 +152,22 @@ class _Level:
         self.dtype, self.fused, self.last = dtype, fused, last
         self.up, self.flat = _Demodulation(up, device), _Demodulation(flat, device)
         self.up_bias, self.flat_bias = self.up.bias.to(dtype), self.flat.bias.to(dtype)
-        # (C_in, C_out, 3, 3) and (C_out, C_in, 3, 3)
-        self.up_weight = _weight(up.conv).transpose(0, 1).float().to(device).contiguous()
-        self.flat_weight = (
-            _weight(flat.conv).float().to(device).contiguous(memory_format=CHANNELS_LAST)
-        )
+        up_weight = _weight(up.conv).transpose(0, 1).float().to(device).contiguous()
+        flat_weight = _weight(flat.conv).float().to(device)
+        self.channels = flat_weight.shape[0]
+        # Styles go onto the weights or onto the activations, whichever is less to multiply.
+        self.styled_weights = flat_weight.numel() < HEAVY_WEIGHTS * self.channels * resolution**2
+        if self.styled_weights:
+            self.up_weight = up_weight  # (C_in, C_out, 3, 3)
+            self.flat_weight = flat_weight.contiguous(memory_format=CHANNELS_LAST)
+        else:
+            shape = (1, up_weight.shape[0], resolution // 2, resolution // 2)
+            self.up_conv = UpConv(up_weight.to(dtype), fused=fused, input_shape=shape)
+            self.flat_conv = Conv(
+                flat_weight.to(dtype), None, padding=1, leaky=False, fused=fused,
+                input_shape=(1, self.channels, resolution, resolution),
+            )  # fmt: skip
         self.fir = up.conv.blur.kernel.detach().float().to(device)[None, None]
-        self.channels = self.flat_weight.shape[0]
         flow, colour = decoder.to_flows[index], decoder.to_rgbs[index]
         assert isinstance(flow, ToFlow) and isinstance(colour, ToRGB)
         # tanh(x) = 2·sigmoid(2x) - 1: with the flow rows doubled, one sigmoid squashes flow and mask alike
@@ -205,15 +216,22 @@ class _Level:
         return x, planes
 
     def _convolve(self, x: Tensor, up_style: Tensor, flat_style: Tensor) -> Tensor:
-        weight = (self.up_weight * up_style[:, None, None, None]).to(self.dtype)
-        x = F.conv_transpose2d(x.to(self.dtype), weight, stride=2)  # (1, C, r + 1, r + 1)
+        """(1, C, r/2, r/2) -> (1, C, r, r): the two styled convolutions."""
+        if self.styled_weights:
+            weight = (self.up_weight * up_style[:, None, None, None]).to(self.dtype)
+            x = F.conv_transpose2d(x.to(self.dtype), weight, stride=2)  # (1, C, r + 1, r + 1)
+        else:
+            x = self.up_conv((x * up_style[:, None, None]).to(self.dtype))
         fir = self.fir * self.up(up_style)[:, None, None, None]  # (C, 1, 4, 4)
         x = convolve(
             x, fir.to(self.dtype), self.up_bias, [1, 1], [1, 1], self.channels, True, self.fused
         )
-        scale = torch.outer(self.flat(flat_style), flat_style)  # (C_out, C_in)
-        weight = (self.flat_weight * scale[:, :, None, None]).to(self.dtype)
-        return convolve(x, weight, self.flat_bias, [1, 1], [1, 1], 1, True, self.fused)
+        if self.styled_weights:
+            scale = torch.outer(self.flat(flat_style), flat_style)  # (C_out, C_in)
+            weight = (self.flat_weight * scale[:, :, None, None]).to(self.dtype)
+            return convolve(x, weight, self.flat_bias, [1, 1], [1, 1], 1, True, self.fused)
+        x = self.flat_conv(x * flat_style[:, None, None].to(self.dtype))
+        return self.flat.activate(x.float(), flat_style).to(self.dtype)
 
 
 def _weight(conv: ModulatedConv2d) -> Tensor:

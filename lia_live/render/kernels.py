@@ -76,6 +76,28 @@ class Conv:
         ).add_(other)
 
 
+class UpConv:
+    """Transposed 3x3 convolution of stride 2 with a fixed weight (C_in, C_out, 3, 3): r -> 2r + 1."""
+
+    def __init__(
+        self, weight: Tensor, *, fused: bool, input_shape: tuple[int, int, int, int]
+    ) -> None:
+        self.fused = fused
+        self.weight = weight.contiguous()
+        if fused:
+            self.weight = torch.ops.mkldnn._reorder_convolution_transpose_weight(
+                self.weight, [0, 0], [0, 0], [2, 2], [1, 1], 1, list(input_shape)
+            )
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.fused:
+            out: Tensor = torch.ops.mkldnn._convolution_transpose_pointwise(
+                x, self.weight, None, [0, 0], [0, 0], [2, 2], [1, 1], 1, "none", [], ""
+            )
+            return out
+        return F.conv_transpose2d(x, self.weight, stride=2)
+
+
 def convolve(
     x: Tensor,
     weight: Tensor,

@@ -1,7 +1,7 @@
 """Warping and doubling, in the forms that a CPU does fastest; equal to ``model/`` within rounding.
 
 ``Sampler`` gathers whole rows of channels, where grid_sample walks one channel at a time; ``FinestSampler``
-has only three channels, for which grid_sample is the better tool; ``double`` is the FIR as two matrix products.
+has only three channels, for which grid_sample is the better tool; ``double`` is the FIR without zero insertion.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lia_live.model.layers import fir_kernel
 from lia_live.model.synthesis import identity_grid
 
 BORDER = 3
 """Zero rows and columns in all: one before, two after, so the right and lower neighbour always exists."""
+FAR_AND_NEAR = (0.25, 0.75)
+"""The FIR after zero insertion: each new sample takes this much of its two neighbours."""
 
 
 def to_table(features: Tensor) -> Tensor:
@@ -76,12 +77,19 @@ class FinestSampler:
 
 def doubling_matrix(resolution: int, device: torch.device) -> Tensor:
     """(r, 2r): zero insertion and the 4-tap FIR along one axis, zeros outside."""
-    taps = fir_kernel().double().sum(0) * 2  # (4,): 1/4, 3/4, 3/4, 1/4
+    far, near = FAR_AND_NEAR
+    taps = torch.tensor([far, near, near, far], dtype=torch.float64)
     impulses = torch.eye(resolution, dtype=torch.float64)[:, None]  # (r, 1, r)
     doubled = F.conv_transpose1d(impulses, taps[None, None], stride=2, padding=1)
     return doubled[:, 0].float().to(device)
 
 
 def double(planes: Tensor, matrix: Tensor) -> Tensor:
-    """(N, r, r), ``doubling_matrix`` -> (N, 2r, 2r)."""
-    return matrix.T @ planes @ matrix
+    """(N, r, r), ``doubling_matrix`` -> (N, 2r, 2r). Across by a product, down by whole rows."""
+    wide = planes @ matrix  # (N, r, 2r)
+    near = wide * FAR_AND_NEAR[1]
+    out = wide.new_empty(wide.shape[0], wide.shape[1], 2, wide.shape[2])
+    out[:, 0, 0], out[:, -1, 1] = near[:, 0], near[:, -1]  # beyond the border are zeros
+    torch.add(near[:, 1:], wide[:, :-1], alpha=FAR_AND_NEAR[0], out=out[:, 1:, 0])
+    torch.add(near[:, :-1], wide[:, 1:], alpha=FAR_AND_NEAR[0], out=out[:, :-1, 1])
+    return out.flatten(1, 2)
