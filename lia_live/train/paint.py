@@ -52,40 +52,36 @@ class MouthStyle:
 
 
 def mouth_colour(across: Tensor, down: Tensor, gap: Tensor, style: MouthStyle) -> Tensor:
-    """The painted inside of mouths, (B, 3, H, W) in [0, 1].
+    """The painted inside of mouths, for M pixels one by one: (M, 3) in [0, 1].
 
-    ``across``: (B, H, W) -1..1 corner to corner; ``down``: 0 at the upper lip, 1 at the lower;
-    ``gap``: (B,) opening in the middle, eye distances. Colours outside mouths mean nothing.
+    ``across``: (M,) -1..1 corner to corner; ``down``: (M,) 0 at the upper lip, 1 at the lower;
+    ``gap``: (M,) opening in the middle, eye distances; ``style``: of each pixel's person.
     """
-    gap, light = gap[:, None, None], style.light[:, None, None]
-    arch = (1 - across.abs().clamp(max=1) ** 2.2).clamp(min=0.02)
+    off_middle = across.abs().clamp(max=1)
+    arch = (1 - off_middle**2.2).clamp(min=0.02)
     column = gap * arch  # opening here, eye distances
     from_upper, from_lower = down * column, (1 - down) * column
 
     depth = (column / 0.25).clamp(max=1)
-    throat = style.flesh[:, :, None, None] * (0.42 - 0.27 * depth)[:, None]  # deeper is darker
-    throat = throat * throat.new_tensor([1.0, 0.62, 0.62]).view(1, 3, 1, 1)
+    throat = style.flesh * (0.42 - 0.27 * depth)[:, None]  # deeper is darker
+    throat = throat * throat.new_tensor([1.0, 0.62, 0.62])
 
     hill = (1 - (across / 0.72) ** 2).clamp(min=0).sqrt() * (0.10 + 0.38 * gap)
     tongue = _step(hill * ((gap - 0.08) / 0.12).clamp(0, 1) - from_lower, 0.05)
     relief = 0.62 + 0.25 * (from_lower / 0.2).clamp(max=1)
-    flesh = style.flesh[:, :, None, None] * style.flesh.new_tensor([0.95, 0.72, 0.74]).view(
-        1, 3, 1, 1
-    )
-    colour = _blend(throat, flesh * relief[:, None], 0.85 * tongue)
+    flesh = style.flesh * style.flesh.new_tensor([0.95, 0.72, 0.74]) * relief[:, None]
+    colour = _blend(throat, flesh, 0.85 * tongue)
 
     # Teeth: two arcs that turn into the dark towards the corners, with faint gaps between teeth.
-    fall_off = (0.3 + 0.7 * light) * (1 - 0.75 * across.abs().clamp(max=1) ** 1.8)
-    grooves = 1 - 0.10 * (0.5 + 0.5 * torch.cos(across * (1 - 0.25 * across.abs()) * 31.4)) ** 6
-    ivory = style.tooth[:, :, None, None] * (fall_off * grooves)[:, None]
-    bend = 1 - 0.35 * across.abs() ** 2
-    upper = style.upper[:, None, None] * bend
-    shown = _step(upper - from_upper, 0.014) * (style.upper > 0)[:, None, None]
+    fall_off = (0.3 + 0.7 * style.light) * (1 - 0.75 * off_middle**1.8)
+    grooves = 1 - 0.10 * (0.5 + 0.5 * torch.cos(across * (1 - 0.25 * off_middle) * 31.4)) ** 6
+    ivory = style.tooth * (fall_off * grooves)[:, None]
+    bend = 1 - 0.35 * off_middle**2
+    shown = _step(style.upper * bend - from_upper, 0.014) * (style.upper > 0)
     below_lip = 0.62 + 0.38 * (from_upper / 0.035).clamp(max=1)  # shadow of the lip
-    colour = _blend(colour, ivory * below_lip[:, None], shown * _step(arch * gap - 0.012, 0.02))
-    lower = style.lower[:, None, None] * bend * ((gap - 0.1) / 0.1).clamp(0, 1)
-    shown = _step(lower - from_lower, 0.014) * (lower > 0)
-    return _blend(colour, ivory * 0.8, shown)
+    colour = _blend(colour, ivory * below_lip[:, None], shown * _step(column - 0.012, 0.02))
+    lower = style.lower * bend * ((gap - 0.1) / 0.1).clamp(0, 1)
+    return _blend(colour, ivory * 0.8, _step(lower - from_lower, 0.014) * (lower > 0))
 
 
 @dataclass(frozen=True)

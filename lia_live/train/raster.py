@@ -47,11 +47,13 @@ class Raster:
         """(B, V, C) values at the vertices -> (B, C, R, R) at the pixels, 0 where nothing is seen."""
         batch, side = self.triangle.shape[:2]
         channels = values.shape[-1]
-        flat = self.corners.view(batch, side * side * 3)
-        flat = flat + torch.arange(batch, device=flat.device)[:, None] * values.shape[1]
-        picked = values.reshape(-1, channels).index_select(0, flat.view(-1))
-        picked = picked.view(-1, 3, channels)
-        out = torch.bmm(self.weights.view(-1, 1, 3), picked)
+        first = torch.arange(batch, device=values.device).view(-1, 1, 1, 1) * values.shape[1]
+        corners = (self.corners + first).view(-1, 3)
+        weights = self.weights.view(-1, 3, 1)
+        table = values.reshape(-1, channels)
+        out = table.index_select(0, corners[:, 0]) * weights[:, 0]
+        out.addcmul_(table.index_select(0, corners[:, 1]), weights[:, 1])
+        out.addcmul_(table.index_select(0, corners[:, 2]), weights[:, 2])
         return out.view(batch, side, side, channels).permute(0, 3, 1, 2)
 
 

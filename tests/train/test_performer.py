@@ -36,7 +36,7 @@ DARK = LightConfig(shared=0.0, driver=0.0)
 
 
 def stage(**changes: object) -> Performer:
-    return Performer(drawn_portraits(), config=PerformerConfig(**changes))  # type: ignore[arg-type]
+    return Performer(drawn_portraits(), config=PerformerConfig(**changes))
 
 
 def seeded(seed: int = 0) -> torch.Generator:
