@@ -68,7 +68,7 @@ make_environment() {
     fi
     local pip=("$venv/bin/python" -m pip --disable-pip-version-check -qq install -c constraints.txt)
     "${pip[@]}" pip setuptools
-    "${pip[@]}" --no-build-isolation -e ".[dev,openvino,train]"
+    "${pip[@]}" --no-build-isolation -e ".[dev,train]"
     # server/ under the name it is imported by, where the type checker looks (pyproject, mypy_path).
     mkdir -p "$venv/mapped"
     ln -sfn ../../server "$venv/mapped/lia_live_server"
