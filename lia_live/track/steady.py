@@ -140,9 +140,7 @@ class SteadySquare:
         else:
             self._now = self._now + (1 - math.exp(-step / _SETTLE_S)) * away
         for axis in (0, 1):  # nobody is cut off, not even by the filter's lag
-            push = _excess(
-                face[axis] - self._now[axis], config.border_zone * math.exp(self._now[2])
-            )
+            push = _excess(raw[axis] - self._now[axis], config.border_zone * math.exp(self._now[2]))
             self._now[axis] += push
             self._goal[axis] += push
 

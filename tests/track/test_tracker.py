@@ -84,7 +84,7 @@ def test_a_person_who_walks_is_kept(session: Session) -> None:
         x = 0.3 + 0.4 * step / 60
         (crop,) = session.show(webcam(640, 480, x, 0.5, 0.25, step, roll=10 * np.sin(step / 6)))
         assert crop is not None and crop.face is not None, step
-        assert crop.box.x < x * 640 - 80 < x * 640 + 80 < crop.box.x + crop.box.side, step
+        assert crop.box.x < x * 640 - 72 < x * 640 + 72 < crop.box.x + crop.box.side, step
 
 
 def test_the_same_person_is_kept_when_a_larger_one_comes_in(session: Session) -> None:
