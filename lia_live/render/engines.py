@@ -16,6 +16,7 @@ from lia_live.frame import Pixels
 from lia_live.model.lia import LIA
 from lia_live.model.pixels import to_pixels, to_tensor
 from lia_live.render.interface import Renderer
+from lia_live.render.kernels import onednn_works
 from lia_live.render.memory import keep_freed_memory
 from lia_live.render.torch_renderer import TorchRenderer
 
@@ -79,7 +80,7 @@ ENGINES: dict[str, Callable[[LIA, int | None, str], Renderer]] = {"torch": _open
 
 def computes_bf16() -> bool:
     """Whether the cpu has bf16 arithmetic: without it, bf16 is emulated and slower than fp32."""
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if not onednn_works(torch.device("cpu")):
         return False
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
