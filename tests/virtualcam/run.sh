@@ -1,7 +1,8 @@
 #!/bin/bash
 # The virtual camera for real, where this machine has none: a VM with v4l2loopback, and lia-live in it.
 #
-#   tests/virtualcam/run.sh                     the whole check (check.py), about two minutes
+#   tests/virtualcam/run.sh                     the whole check (check.py), a few minutes
+#   tests/virtualcam/run.sh check.py sink       only some parts of it
 #   tests/virtualcam/run.sh COMMAND [ARG...]    any other command in the same guest
 #
 # A stock Debian kernel boots in qemu (software emulation: function, not speed). The guest's root is this
@@ -13,7 +14,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 project=$(cd "$here/../.." && pwd)
 cache=${VM_CACHE:-$project/.cache/virtualcam}
 results=${VM_RESULTS:-$cache/results}
-limit_s=${VM_TIMEOUT:-900}
+limit_s=${VM_TIMEOUT:-1500}
 
 packages=(qemu-system-x86 busybox-static cpio kmod v4l-utils ffmpeg linux-headers-amd64 v4l2loopback-dkms)
 
@@ -76,7 +77,13 @@ build_initrd() {
 if [ ! -s "$initrd" ] || [ "$here/guest_init.sh" -nt "$initrd" ]; then build_initrd; fi
 
 # 3. What the guest is to do.
-if [ $# -eq 0 ]; then set -- "$project/.venv/bin/python" "$here/check.py"; fi
+case "${1:-check.py}" in
+  check.py) # the parts named after it, or all
+    shift $(($# ? 1 : 0))
+    PYTHONPATH=$project VM_RESULTS=$results "$project/.venv/bin/python" "$here/check.py" prepare
+    set -- "$project/.venv/bin/python" "$here/check.py" "$@"
+    ;;
+esac
 rm -f "$results/exit_code"
 {
   echo "export HOME=/root PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8"
