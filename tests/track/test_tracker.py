@@ -154,7 +154,7 @@ def test_an_empty_chair_costs_little(session: Session) -> None:
 
 
 def test_a_frame_costs_one_mesh_and_little_else(session: Session) -> None:
-    """The budget is 5 ms a frame; on a shared machine only ratios can be tested. Measured: see the README."""
+    """The budget is 5 ms a frame; a shared machine can only be held to a ratio."""
     frames = [webcam(1280, 720, 0.5, 0.5, 0.2, seed) for seed in range(4)]
     for frame in frames * 3:
         session.show(frame)
