@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -61,6 +63,15 @@ def frames_in(path: Path) -> list[np.ndarray]:
     """Every picture of a video, (H, W, 3) RGB: it is playable if this returns some."""
     with av.open(str(path)) as container:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def wait_for_bytes(path: Path, count: int, program: subprocess.Popen[str]) -> None:
+    """Until a file that ``program`` writes has grown to ``count`` bytes; a minute at most."""
+    deadline = time.monotonic() + 60
+    while not (path.exists() and path.stat().st_size >= count):
+        assert time.monotonic() < deadline, f"{path} does not grow"
+        assert program.poll() is None, program.communicate()
+        time.sleep(0.05)
 
 
 def _astronaut() -> np.ndarray:

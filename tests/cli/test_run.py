@@ -142,24 +142,19 @@ def test_keys_on_a_terminal(words, keys, code):
     assert terminal.close() == code
 
 
-@pytest.mark.parametrize("number", (signal.SIGTERM, signal.SIGHUP))
-def test_other_signals_finish_the_file_too(words, number, tmp_path):
+def test_the_signal_of_a_service_manager_finishes_the_file_too(words, tmp_path):
     out = tmp_path / "out.mp4"
     program = subprocess.Popen(
-        [sys.executable, "-u", "-m", "lia_live", *words, "--output", str(out), "--loop"],
+        [sys.executable, "-m", "lia_live", *words, "--output", str(out), "--loop"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     try:
-        assert program.stdout is not None
-        for line in program.stdout:
-            if "→" in line:
-                break
-        time.sleep(2)
-        program.send_signal(number)
-        _, said = program.communicate(timeout=30)
+        material.wait_for_bytes(out, 20_000, program)
+        program.send_signal(signal.SIGTERM)
+        _, said = program.communicate(timeout=60)
     finally:
         program.kill()
     assert (program.returncode, said) == (130, "interrupted\n")
-    assert len(material.frames_in(out)) > 10
+    assert len(material.frames_in(out)) > 0
