@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -55,8 +56,13 @@ def list_cameras() -> list[Camera]:
     return [camera for camera in found if not is_own_output(camera.path, camera.name)]
 
 
+@functools.cache
 def _listed_by_ffmpeg() -> list[Camera]:
-    """macOS and Windows: the names that FFmpeg's own camera reader lists, in the system's order."""
+    """macOS and Windows: the names that FFmpeg's own camera reader lists, in the system's order.
+
+    Asked once, at the start: PyAV reads them from FFmpeg's log, and switching that log on while another
+    thread decodes can lock both up. A camera that comes back is opened by its number there.
+    """
     import av
 
     system = {"darwin": "avfoundation", "win32": "dshow"}.get(sys.platform)
