@@ -12,7 +12,6 @@ setup: ## .venv from constraints.txt, and the system libraries
 
 demo: setup ## the main job with nothing plugged in; writes demo.mp4
 	@$(PYTHON_BIN) -m lia_live demo
-	@echo "look at $(CURDIR)/demo.mp4"
 
 test: lint ## formatting, lint, types and all tests
 	@$(PYTHON_BIN) -m pytest
