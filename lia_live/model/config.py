@@ -27,7 +27,9 @@ class Framing:
         if self.kind not in ("face", "full"):
             raise ConfigError(f'framing.kind must be "face" or "full", got {self.kind!r}')
         if not 0.05 <= self.eye_distance <= 0.9:
-            raise ConfigError(f"framing.eye_distance must be in [0.05, 0.9], got {self.eye_distance}")
+            raise ConfigError(
+                f"framing.eye_distance must be in [0.05, 0.9], got {self.eye_distance}"
+            )
         for name in ("eye_x", "eye_y"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"framing.{name} must be in [0, 1], got {getattr(self, name)}")

@@ -39,4 +39,6 @@ class Encoder(nn.Module):
         n = config.latent_dim
         self.net_app = AppearanceEncoder(config)
         # No activation between them: one affine map, factored because the official weights are.
-        self.fc = nn.Sequential(*[EqualLinear(n, n) for _ in range(4)], EqualLinear(n, config.motion_dim))
+        self.fc = nn.Sequential(
+            *[EqualLinear(n, n) for _ in range(4)], EqualLinear(n, config.motion_dim)
+        )

@@ -42,7 +42,9 @@ def fir_upsample(x: Tensor, kernel: Tensor) -> Tensor:
 class EqualConv2d(nn.Module):
     """Convolution whose unit-normal weight is scaled by 1/sqrt(fan-in) at run time."""
 
-    def __init__(self, inputs: int, outputs: int, size: int, stride: int = 1, padding: int = 0) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, size: int, stride: int = 1, padding: int = 0
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, size, size))
         self.scale = 1 / math.sqrt(inputs * size**2)
@@ -164,7 +166,8 @@ class ModulatedConv2d(nn.Module):
         weight = self.weight[0] * self.scale  # (C_out, C_in, k, k)
         x = x * style[:, :, None, None]
         if self.up:
-            x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)  # (B, C_out, 2r + 1, 2r + 1)
+            # (B, C_out, 2r + 1, 2r + 1)
+            x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
         else:
             x = F.conv2d(x, weight, padding=self.padding)
         if self.demodulate:
@@ -228,5 +231,6 @@ class ToFlow(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1, 3, 1, 1))
 
     def forward(self, x: Tensor, latent: Tensor, coarser: Tensor | None) -> Tensor:
-        raw: Tensor = self.conv(x, latent).float() + self.bias  # bf16 would be half a pixel at the border
+        # float: bf16 would be half a pixel at the border
+        raw: Tensor = self.conv(x, latent).float() + self.bias
         return raw if coarser is None else raw + self.upsample(coarser)

@@ -65,7 +65,9 @@ class LIA(nn.Module):
     def render(self, look: Look, alpha: Tensor) -> Tensor:
         """The picture of ``look`` at ``alpha`` (B, motion_dim): (B, 3, S, S), about [-1, 1], not clamped."""
         if alpha.ndim != 2 or alpha.shape[1] != self.config.motion_dim:
-            raise ConfigError(f"alpha must be (B, {self.config.motion_dim}), got {tuple(alpha.shape)}")
+            raise ConfigError(
+                f"alpha must be (B, {self.config.motion_dim}), got {tuple(alpha.shape)}"
+            )
         image, _ = self.dec(look.latent + self.dec.direction(alpha), look.features)
         return image  # type: ignore[no-any-return]
 

@@ -34,7 +34,11 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
     """
     grid = identity_grid(features.shape[-1], flow) + flow.permute(0, 2, 3, 1)
     return F.grid_sample(
-        features, grid.to(features.dtype), mode="bilinear", padding_mode="zeros", align_corners=False
+        features,
+        grid.to(features.dtype),
+        mode="bilinear",
+        padding_mode="zeros",
+        align_corners=False,
     )
 
 
@@ -47,7 +51,8 @@ class Synthesis(nn.Module):
         self.direction = MotionDictionary(config)
         self.input = ConstantInput(c(4))
         self.conv1 = StyledConv(c(4), c(4), n)
-        self.to_rgb1 = ToRGB(c(4), upsample=False)  # never called; official checkpoints carry its keys
+        # never called; official checkpoints carry its keys
+        self.to_rgb1 = ToRGB(c(4), upsample=False)
         self.convs = nn.ModuleList()
         self.to_flows = nn.ModuleList()
         self.to_rgbs = nn.ModuleList()

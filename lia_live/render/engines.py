@@ -30,7 +30,7 @@ MEASURE_S = 0.3
 """Time spent on measuring one thread count, beyond the first frame."""
 BF16_PSNR_DB = 38.0
 """bf16 is taken only where its probe picture is at least this close to fp32."""
-BF16_ALPHA = 0.005
+BF16_ALPHA = 0.01
 """... and where no coefficient is off by more than this fraction of its range."""
 
 
