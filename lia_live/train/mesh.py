@@ -7,9 +7,12 @@ Vertices, in this order:
     488..553   two eyeballs: rim (the lid line once more), a ring around the iris, its centre
     554..841   eight rings of 36 around the face: hair and neck, shoulders, picture border
 
-The weights below are worked out once, on a median face (``face_mesh.npz``: an average of
-public-domain photographs, made symmetric). Unit: distance of the outer eye corners.
-Axes: x right and y down in the picture, z away from the viewer; origin between the eyes.
+Weights (``gestures``) are worked out once, on a median face. ``face_mesh.npz`` holds it, "vertices"
+(478, 3): MediaPipe's landmarks of two public-domain photographs (scikit-image's astronaut,
+matplotlib's Grace Hopper), turned to the front, averaged, and averaged with their mirror image; and
+"triangles" (852, 3): all triples of landmarks that FACEMESH_TESSELATION joins pairwise, less two
+that are no facets. Unit: distance of the outer eye corners. Axes: x right and y down in the
+picture, z away from the viewer; origin between the eyes.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ imported when first needed.
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from lia_live.errors import ConfigError, MediaError
+from lia_live.errors import ConfigError, MediaError, StorageError
 from lia_live.frame import Box, Pixels
 from lia_live.model.config import Framing
 from lia_live.train.portraits import Portraits
@@ -82,6 +83,14 @@ class PrepareReport:
         lines = [f"kept {len(self.kept)} of {len(self.kept) + len(self.dropped)} pictures"]
         lines += [f"  {count:5d}  {kind}" for kind, count in sorted(reasons.items())]
         return "\n".join(lines)
+
+    def save(self, path: str | Path) -> None:
+        """Write the whole report as JSON. Raises ``StorageError``."""
+        whole = {"kept": self.kept, "dropped": self.dropped, "not readable": self.bad}
+        try:
+            Path(path).write_text(json.dumps(whole, indent=1), encoding="utf-8")
+        except OSError as error:
+            raise StorageError(f"cannot write {path}: {error}", "choose another place") from error
 
 
 class LandmarkFinder:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import Tensor
@@ -216,3 +219,13 @@ def test_shares_outside_0_to_1_are_refused() -> None:
         PerformerConfig(cross_identity=1.5)
     with pytest.raises(ConfigError, match="pose"):
         MotionConfig(pose=9)
+
+
+def test_training_needs_no_face_finder() -> None:
+    """A bare GPU machine has torch, numpy and safetensors only."""
+    code = (
+        "import sys, lia_live.train.performer as p; "
+        "print([m for m in ('mediapipe', 'cv2', 'PIL', 'av') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,8 @@ def test_a_folder_becomes_one_file_and_a_report(tmp_path: Path) -> None:
     assert "no face" in report.dropped["p0018.png"]
     assert "not readable" in report.dropped["p0019.jpg"]
     assert "kept 2 of 6" in report.summary()
+    report.save(tmp_path / "report.json")
+    assert json.loads((tmp_path / "report.json").read_text())["kept"] == report.kept
     loaded = Portraits.load(out)
     assert loaded.names == ("p0015.png", "p0017.png")
     assert loaded.groups == ("P2", "")
