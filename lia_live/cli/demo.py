@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 
 from lia_live.cli.config import in_range
@@ -23,10 +24,14 @@ def _execute(flags: argparse.Namespace, interrupts: Interrupts) -> int:
     if duration is not None:
         in_range("duration", duration, 0.1, 3600)
     settings = model_settings(flags)
+    stats_json = getattr(flags, "stats_json", None)
+    began_at = (
+        time.perf_counter()
+    )  # MonotonicClock's time, before the heavy imports: they count too
 
     from lia_live.cli.showing import show
 
-    return show(flags.out, duration, getattr(flags, "stats_json", None), settings, interrupts)
+    return show(flags.out, duration, stats_json, settings, interrupts, began_at)
 
 
 COMMAND = Command(

@@ -5,6 +5,7 @@ Nothing heavy is imported here or in the command modules: ``--help`` answers at 
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -36,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     interrupts = Interrupts()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # an old Windows console knows no arrow
     try:
         with interrupts.installed():
             code = _dispatch(words, interrupts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 
 from lia_live.cli.config import ZOOM_SAFE_FPS
 from lia_live.cli.flags import add_run_flags, run_config
@@ -26,9 +27,12 @@ def _execute(flags: argparse.Namespace, interrupts: Interrupts) -> int:
     if config.picture.badge is False:
         print(f"note: {DISCLOSURE}", file=sys.stderr)
 
+    began_at = (
+        time.perf_counter()
+    )  # MonotonicClock's time, before the heavy imports: they count too
     from lia_live.cli.live import go_live
 
-    return go_live(config, interrupts)
+    return go_live(config, interrupts, began_at)
 
 
 COMMAND = Command("run", "live: your face moves the portrait", add_run_flags, _execute)

