@@ -7,6 +7,8 @@ changing one breaks parity, which ``tests/model/test_parity.py`` would say.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +79,14 @@ class FusedLeakyReLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.leaky_relu(x + self.bias, LEAK) * GAIN
+
+
+Kind = TypeVar("Kind", bound=nn.Module)
+
+
+def all_of(kind: type[Kind], modules: Iterable[nn.Module]) -> list[Kind]:
+    """Those of ``modules`` that are of one kind, in order and with their type known."""
+    return [module for module in modules if isinstance(module, kind)]
 
 
 class Blur(nn.Module):

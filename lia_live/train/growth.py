@@ -19,7 +19,17 @@ import torch
 from torch import nn
 
 from lia_live.model import LIA
-from lia_live.model.layers import GAIN, LEAK, EqualConv2d, FusedLeakyReLU
+from lia_live.model.layers import (
+    GAIN,
+    LEAK,
+    EqualConv2d,
+    EqualLinear,
+    FusedLeakyReLU,
+    ResBlock,
+    ToFlow,
+    ToRGB,
+    all_of,
+)
 
 OFFSET = 1.5
 """Added before a leaky ReLU and taken off behind it: the activation is linear for inputs above -OFFSET."""
@@ -32,15 +42,15 @@ FLOW_START = 0.05
 @torch.no_grad()
 def start(model: LIA) -> LIA:
     """Prepare a fresh network for training, in place: quiet flow, open masks, colours passed through."""
-    for level, to_flow in enumerate(model.dec.to_flows):
+    to_flows = all_of(ToFlow, model.dec.to_flows)
+    for to_flow in to_flows:
         to_flow.conv.weight.mul_(FLOW_START)
-        if level == 0:
-            to_flow.bias[:, 2] = MASK_START
-    for to_rgb in model.dec.to_rgbs:
+    to_flows[0].bias[:, 2] = MASK_START
+    for to_rgb in all_of(ToRGB, model.dec.to_rgbs):
         _mute(to_rgb)
     _carry_colours(model)
     _pass_through(model, sign=1.0)
-    for linear in model.enc.fc[:-1]:  # their scaled weight is the identity: only the last one draws
+    for linear in all_of(EqualLinear, model.enc.fc)[:-1]:  # identities: only the last one draws
         linear.weight.copy_(torch.eye(linear.weight.shape[0]) / linear.scale)
     return model
 
@@ -67,13 +77,11 @@ def _grow_once(model: LIA) -> LIA:
             key = ".".join([*parts[:3], str(index + 1), *parts[4:]])
         state[key] = value.clone()
     grown.load_state_dict(state)
-    _pass_through(
-        grown, sign=-1.0, level=-2
-    )  # the old top keeps only what it learned beyond passing
-    new_flow, new_rgb = grown.dec.to_flows[-1], grown.dec.to_rgbs[-1]
+    _pass_through(grown, sign=-1.0, level=-2)  # the old top keeps what it learned beyond passing
+    new_flow = all_of(ToFlow, grown.dec.to_flows)[-1]
     new_flow.conv.weight.mul_(FLOW_START / 5)
     new_flow.bias.zero_()
-    _mute(new_rgb)
+    _mute(all_of(ToRGB, grown.dec.to_rgbs)[-1])
     _carry_colours(grown)
     _pass_through(grown, sign=1.0)
     _imitate_first_layer(grown, model.enc.net_app.convs[0])
@@ -87,7 +95,7 @@ def _parts(layer: nn.Module) -> tuple[EqualConv2d, FusedLeakyReLU]:
     return conv, activate
 
 
-def _mute(to_rgb: nn.Module) -> None:
+def _mute(to_rgb: ToRGB) -> None:
     """Zero output, and linear around it so that learning starts at once."""
     conv, activate = _parts(to_rgb.conv)
     conv.weight.zero_()
@@ -107,7 +115,7 @@ def _carry_colours(model: LIA) -> None:
 
 def _pass_through(model: LIA, sign: float, level: int = -1) -> None:
     """Add (or take off) to a level's colours the source's own, read from the pairs of ``_carry_colours``."""
-    conv, _ = _parts(model.dec.to_rgbs[level].conv)
+    conv, _ = _parts(all_of(ToRGB, model.dec.to_rgbs)[level].conv)
     # leaky(x) - leaky(-x) = (1 + LEAK) x; one GAIN from the feature, one from this layer's own activation
     share = sign / ((1 + LEAK) * GAIN * GAIN * conv.scale)
     for colour in range(3):
@@ -121,7 +129,7 @@ def _imitate_first_layer(model: LIA, old: nn.Module) -> None:
     conv1 lifts the colours above its activation's bend, conv2 applies ``old`` to them at its middle tap and
     takes the lift off again; sqrt2 inside, 1/sqrt2 outside (leaky ReLU is positively homogeneous).
     """
-    block = model.enc.net_app.convs[1]
+    block = all_of(ResBlock, model.enc.net_app.convs)[0]
     old_conv, old_activate = _parts(old)
     lift, lift_activate = _parts(block.conv1)
     apply, apply_activate = _parts(block.conv2)
@@ -138,4 +146,4 @@ def _imitate_first_layer(model: LIA, old: nn.Module) -> None:
     apply_activate.bias.copy_(
         (old_activate.bias[0, :, 0, 0] * math.sqrt(2) - lifted)[None, :, None, None]
     )
-    block.skip[-1].weight.zero_()
+    all_of(EqualConv2d, block.skip)[0].weight.zero_()

@@ -183,7 +183,7 @@ class Run:
 
     def _descend(self, loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.teacher.parameters(), self.config.clip_norm)
         if torch.isfinite(norm):
             optimiser.step()
@@ -267,7 +267,8 @@ def _placed(teacher: Teacher, device: torch.device) -> Teacher:
 
 def _optimisers(teacher: Teacher, stage: Stage) -> tuple[torch.optim.Adam, torch.optim.Adam]:
     """For joint steps and for encoder-only ones. Flow and colour heads act on pixels directly: a quarter rate."""
-    heads, rest = [], []
+    heads: list[torch.nn.Parameter] = []
+    rest: list[torch.nn.Parameter] = []
     for name, parameter in teacher.named_parameters():
         (heads if "to_flows" in name or "to_rgbs" in name or name == "term" else rest).append(
             parameter
@@ -314,7 +315,7 @@ def main() -> None:
         name="lia-live default",
         licence="CC BY-NC 4.0",
         directions=model.directions,
-        dtype=torch.float16,
+        dtype="float16",
     )
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lia_live.model import LIA, Direction
-from lia_live.model.layers import EqualLinear
+from lia_live.model.layers import EqualConv2d, EqualLinear, all_of
 from lia_live.train.motion import THETA
 
 ALPHA_GAIN = 2.0
@@ -86,23 +86,21 @@ class Teacher(nn.Module):
         """A plain network that renders what this one does without the oracle; this one is left alone."""
         model = copy.deepcopy(self.model)
         matrix, offset = collapse(model.enc.fc)  # alpha = F z + f0
-        size = matrix.shape[1]
-        mix = torch.eye(size, dtype=torch.float64) + self.term.double() @ matrix  # I + T F
-        head = model.enc.net_app.convs[-1].weight  # (latent_dim, C, 4, 4)
+        identity = torch.eye(matrix.shape[1], dtype=torch.float64)
+        mix = identity + self.term.double() @ matrix  # I + T F
+        head = all_of(EqualConv2d, model.enc.net_app.convs)[-1].weight  # (latent_dim, C, 4, 4)
         head.copy_(torch.einsum("oi,ichw->ochw", mix, head.double()))
-        for linear in model.enc.fc[:-1]:
-            linear.weight.copy_(torch.eye(size) / linear.scale)
+        *neutral, last = all_of(EqualLinear, model.enc.fc)
+        for linear in neutral:
+            linear.weight.copy_(identity / linear.scale)
             linear.bias.zero_()
-        model.enc.fc[-1].weight.copy_(
-            torch.linalg.solve(mix.T, matrix.T).T / model.enc.fc[-1].scale
-        )
-        model.enc.fc[-1].bias.copy_(offset)
+        last.weight.copy_(torch.linalg.solve(mix.T, matrix.T).T / last.scale)
+        last.bias.copy_(offset)
         constant = (
             self.term.double() @ offset
-        ).float()  # T f0: a constant of w, so it lives in the style biases
-        for module in model.dec.modules():
-            if isinstance(module, EqualLinear):
-                module.bias.add_(module.weight @ constant * module.scale)
+        ).float()  # T f0, a constant of w: a bias of each style
+        for style in all_of(EqualLinear, model.dec.modules()):
+            style.bias.add_(style.weight @ constant * style.scale)
         return model
 
 
@@ -121,13 +119,9 @@ def label_directions(motion_dim: int) -> tuple[Direction, ...]:
 @torch.no_grad()
 def collapse(head: nn.Sequential) -> tuple[Tensor, Tensor]:
     """The motion head as one affine map in float64: (motion_dim, latent_dim), (motion_dim,)."""
-    matrix: Tensor | None = None
-    offset: Tensor | None = None
-    for linear in head:
+    first, *rest = all_of(EqualLinear, head)
+    matrix, offset = first.weight.double() * first.scale, first.bias.double()
+    for linear in rest:
         weight = linear.weight.double() * linear.scale
-        bias = linear.bias.double()
-        matrix = weight if matrix is None else weight @ matrix
-        offset = bias if offset is None else weight @ offset + bias
-    if matrix is None or offset is None:
-        raise ValueError("the motion head has no layers")
+        matrix, offset = weight @ matrix, weight @ offset + linear.bias.double()
     return matrix, offset

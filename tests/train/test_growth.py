@@ -14,7 +14,9 @@ def smooth_pictures(size: int, count: int = 2) -> torch.Tensor:
     """(count, 3, size, size) in [-1, 1] with no detail finer than 1/8 of the picture."""
     torch.manual_seed(3)
     coarse = torch.rand(count, 3, 8, 8) * 1.6 - 0.8
-    return F.interpolate(coarse, size=(size, size), mode="bicubic", align_corners=False).clamp(-1, 1)
+    return F.interpolate(coarse, size=(size, size), mode="bicubic", align_corners=False).clamp(
+        -1, 1
+    )
 
 
 def trained_a_little(model: LIA) -> LIA:

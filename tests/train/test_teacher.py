@@ -28,7 +28,9 @@ def test_folded_network_renders_what_the_teacher_renders() -> None:
     plain = wrapped.folded()
     assert torch.allclose(plain(source, driver), out.image, atol=1e-4)
     assert torch.allclose(plain.encode_motion(driver), out.alpha_driver, atol=1e-4)
-    assert not torch.allclose(wrapped.model(source, driver), out.image, atol=1e-3)  # the term did matter
+    assert not torch.allclose(
+        wrapped.model(source, driver), out.image, atol=1e-3
+    )  # the term did matter
 
 
 @torch.no_grad()
