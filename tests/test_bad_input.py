@@ -19,6 +19,7 @@ import time
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -213,6 +214,38 @@ def test_camera_that_is_busy(live, monkeypatch):
     what, to_do = live(5, camera=0)
     assert "busy" in what
     assert "close" in to_do
+
+
+class Webcam:
+    """A ``cv2.VideoCapture`` of a camera that works."""
+
+    def __init__(self) -> None:
+        self.released = False
+
+    def grab(self) -> bool:
+        return True
+
+    def retrieve(self) -> tuple[bool, np.ndarray]:
+        time.sleep(1 / 30)
+        return True, np.zeros((48, 64, 3), np.uint8)
+
+    def get(self, name: int) -> float:
+        return 30.0
+
+    def release(self) -> None:
+        self.released = True
+
+
+def test_no_device_is_held_after_a_failure(live, monkeypatch):
+    from lia_live.io import camera, devices, v4l2
+
+    mine, webcam = devices.Camera(0, "/dev/video0", "USB camera"), Webcam()
+    monkeypatch.setattr(camera.LocalCameras, "find", lambda self, spec: mine)
+    monkeypatch.setattr(camera.LocalCameras, "open", lambda self, *wanted: webcam)
+    monkeypatch.setattr(v4l2, "nodes", list)
+    live(5, camera=0, output="virtual")
+    assert webcam.released
+    assert not devices._claims
 
 
 @pytest.mark.parametrize(

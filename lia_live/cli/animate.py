@@ -53,7 +53,8 @@ def _execute(flags: argparse.Namespace, interrupts: Interrupts) -> int:
         in_range("duration", duration, 0.04, 86400)
     model, motion = model_settings(flags), motion_settings(flags)
 
-    from lia_live.cli.offline import Job, animate
+    with interrupts.deferred():
+        from lia_live.cli.offline import Job, animate
 
     job = Job(
         avatar=flags.avatar,

@@ -10,6 +10,7 @@ from pathlib import Path
 from lia_live.cli.flags import add_consent_flag, add_model_flags, model_settings
 from lia_live.cli.interrupts import Interrupts
 from lia_live.cli.parser import Command, Parser
+from lia_live.cli.targets import check_target
 from lia_live.errors import ConfigError
 
 
@@ -26,7 +27,7 @@ def _add_build(parser: Parser) -> None:
 
 def _build(flags: argparse.Namespace, interrupts: Interrupts) -> int:
     from lia_live.cli.consent import ConsentBook
-    from lia_live.cli.portraits import BUNDLE, Portrait, open_portrait, settle_portraits
+    from lia_live.cli.portraits import BUNDLE, open_portrait, settle_portraits
 
     picture: Path = flags.picture
     out: Path = getattr(flags, "out", picture.with_suffix(BUNDLE))
@@ -37,15 +38,16 @@ def _build(flags: argparse.Namespace, interrupts: Interrupts) -> int:
             f"{picture} is a bundle already", f"`lia-live avatar info {picture}` shows it"
         )
     settings = model_settings(flags)
+    check_target(out, [picture])
     consent = getattr(flags, "consent", None)
-    book = ConsentBook()
-    portrait: Portrait = settle_portraits([picture], consent, book)[0]
+    portrait = settle_portraits([picture], consent, ConsentBook(), interrupts)[0]
+    with interrupts.deferred():
+        from lia_live.model import load_model
 
-    from lia_live.model import load_model
-
-    model = load_model(settings.weights, settings.device)
-    avatar = open_portrait(portrait, model, consent, book, face=getattr(flags, "face", None))
-    avatar.save(out)
+        model = load_model(settings.weights, settings.device)
+    with interrupts.deferred():
+        avatar = open_portrait(portrait, model, face=getattr(flags, "face", None))
+        avatar.save(out)
     print(
         f"{out}: avatar {avatar.name} for model {avatar.fingerprint}, {out.stat().st_size / 1e6:.1f} MB"
     )

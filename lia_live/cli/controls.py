@@ -83,10 +83,12 @@ class LiveControls:
     def toggle_mirror_in(self) -> None:
         if self._pipeline is not None:
             self._pipeline.mirror_in = not self._pipeline.mirror_in
+            self._say_mirrors(self._pipeline)
 
     def toggle_mirror_out(self) -> None:
         if self._pipeline is not None:
             self._pipeline.mirror_out = not self._pipeline.mirror_out
+            self._say_mirrors(self._pipeline)
 
     def change_strength(self, change: float) -> None:
         if self._pipeline is not None:
@@ -105,3 +107,7 @@ class LiveControls:
     def stop(self) -> None:
         if self._pipeline is not None:
             self._pipeline.stop()
+
+    def _say_mirrors(self, pipeline: Pipeline) -> None:
+        words = {True: "on", False: "off"}
+        self._line.say(f"mirror in {words[pipeline.mirror_in]}, out {words[pipeline.mirror_out]}")

@@ -29,7 +29,8 @@ def _execute(flags: argparse.Namespace, interrupts: Interrupts) -> int:
         time.perf_counter()
     )  # MonotonicClock's time, before the heavy imports: they count too
 
-    from lia_live.cli.showing import show
+    with interrupts.deferred():
+        from lia_live.cli.showing import show
 
     return show(flags.out, duration, stats_json, settings, interrupts, began_at)
 

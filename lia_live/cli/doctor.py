@@ -20,7 +20,8 @@ def _add_arguments(parser: Parser) -> None:
 def _execute(flags: argparse.Namespace, interrupts: Interrupts) -> int:
     from lia_live.cli.checkup import check_all, usable
 
-    findings = check_all()
+    with interrupts.deferred():
+        findings = check_all()
     works = usable(findings)
     if flags.json:
         print(json.dumps({"usable": works, "findings": [asdict(f) for f in findings]}, indent=1))

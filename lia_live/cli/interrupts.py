@@ -3,6 +3,7 @@
 Outside a guarded stretch the first signal raises ``KeyboardInterrupt`` at once. Inside ``deferred`` it
 is remembered, the work is asked to stop, and the exception comes when the stretch has ended. A second
 signal while things are being closed is answered with a line; the third gives up on closing.
+Loading is guarded step by step too: native libraries print tracebacks when their import is torn apart.
 """
 
 from __future__ import annotations

@@ -32,10 +32,9 @@ def go_live(config: RunConfig, interrupts: Interrupts, began_at: float) -> int:
     ``began_at``: when the user asked for it, seconds on the monotonic clock.
     """
     clock = MonotonicClock()
-    book = ConsentBook()
     paths = find_portraits(config.avatar)
     _check_targets(config, paths)
-    portraits = settle_portraits(paths, config.consent, book)
+    portraits = settle_portraits(paths, config.consent, ConsentBook(), interrupts)
     picture = config.picture
     controls = LiveControls(config.motion.strength)
     keys = Hotkeys(controls, passthrough=config.allow_passthrough)
@@ -56,8 +55,12 @@ def go_live(config: RunConfig, interrupts: Interrupts, began_at: float) -> int:
                 if not is_file(output)
             }
 
-        model, renderer = open_network(config.model)
-        avatars = [open_portrait(portrait, model, config.consent, book) for portrait in portraits]
+        with interrupts.deferred():
+            model, renderer = open_network(config.model)
+        avatars = []
+        for portrait in portraits:
+            with interrupts.deferred():
+                avatars.append(open_portrait(portrait, model))
         with interrupts.deferred():
             tracker = open_tracker(model.config.framing, model.config.size)
             closing.callback(tracker.close)

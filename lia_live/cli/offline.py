@@ -54,15 +54,15 @@ class Job:
 
 def animate(job: Job, interrupts: Interrupts) -> int:
     """Make the video; returns 0. Raises ``LiaLiveError``; ``KeyboardInterrupt`` after the file is whole."""
-    book = ConsentBook()
     check_target(job.out, [job.avatar, job.driving])
-    portrait = settle_portraits([Path(job.avatar)], job.consent, book)[0]
+    portrait = settle_portraits([Path(job.avatar)], job.consent, ConsentBook(), interrupts)[0]
     with ExitStack() as closing:
         reader = closing.enter_context(VideoReader(job.driving, max_side=LIVE_MAX_SIDE))
         fps = min(reader.fps, MAX_FPS)
-
-        model, renderer = open_network(job.model)
-        avatar = open_portrait(portrait, model, job.consent, book)
+        with interrupts.deferred():
+            model, renderer = open_network(job.model)
+        with interrupts.deferred():
+            avatar = open_portrait(portrait, model)
         side = job.side or max(DEFAULT_SIDE, model.config.size)
         compositor = Compositor((side, side), badge=job.badge)
         beside = reader.size if job.side_by_side else None

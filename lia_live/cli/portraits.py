@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lia_live.cli.config import ConsentAnswer
 from lia_live.cli.consent import ConsentBook, digest_of, settle
+from lia_live.cli.interrupts import Interrupts
 from lia_live.errors import AvatarError, ConfigError, MediaError
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ class Portrait:
     """A picture or bundle that may be used."""
 
     path: Path
-    consent: ConsentAnswer | None
-    """None: a bundle, which carries its own answer or is asked about when it is open."""
+    consent: ConsentAnswer
+    """Whose portrait it is: as the bundle says, as answered before, or as answered now."""
 
 
 def find_portraits(paths: Sequence[str]) -> list[Path]:
@@ -53,43 +54,40 @@ def find_portraits(paths: Sequence[str]) -> list[Path]:
 
 
 def settle_portraits(
-    paths: Sequence[Path], flag: ConsentAnswer | None, book: ConsentBook
+    paths: Sequence[Path], flag: ConsentAnswer | None, book: ConsentBook, interrupts: Interrupts
 ) -> list[Portrait]:
-    """Ask whose portraits these are, before anything slow happens. Bundles wait until they are open."""
+    """Ask whose portraits these are, before anything slow happens. Bundles may carry their answer."""
     portraits = []
     for path in paths:
         digest = digest_of(path)
-        bundle = path.suffix.lower() == BUNDLE
-        answer = None if bundle else settle(path.name, digest, flag, book)
-        portraits.append(Portrait(path, answer))
+        answer = None
+        if path.suffix.lower() == BUNDLE:
+            with interrupts.deferred():
+                answer = _carried(path)
+        portraits.append(Portrait(path, answer or settle(path.name, digest, flag, book)))
     return portraits
 
 
-def open_portrait(
-    portrait: Portrait,
-    model: LIA,
-    flag: ConsentAnswer | None,
-    book: ConsentBook,
-    face: int | None = None,
-) -> Avatar:
+def open_portrait(portrait: Portrait, model: LIA, face: int | None = None) -> Avatar:
     """The avatar of a portrait, its consent set, its warnings printed. Raises ``AvatarError``."""
-    try:
-        avatar = _opened(portrait.path, model, face)
-    except (AvatarError, MediaError) as error:
-        if portrait.path.name in error.message:
-            raise
-        raise type(error)(f"{portrait.path}: {error.message}", error.hint) from error
-    for note in avatar.notes:
-        print(f"note: {portrait.path.name}: {note}", file=sys.stderr)
-    answer = portrait.consent or avatar.consent
-    if answer is None:
-        answer = settle(portrait.path.name, digest_of(portrait.path), flag, book)
-    return avatar.with_consent(answer)
-
-
-def _opened(path: Path, model: LIA, face: int | None) -> Avatar:
     from lia_live.avatar import Avatar
 
-    if path.suffix.lower() == BUNDLE:
-        return Avatar.load(path, model)
-    return Avatar.from_image(path, model, face=face)
+    path = portrait.path
+    try:
+        if path.suffix.lower() == BUNDLE:
+            avatar = Avatar.load(path, model)
+        else:
+            avatar = Avatar.from_image(path, model, face=face)
+    except (AvatarError, MediaError) as error:
+        if path.name in error.message:
+            raise
+        raise type(error)(f"{path}: {error.message}", error.hint) from error
+    for note in avatar.notes:
+        print(f"note: {path.name}: {note}", file=sys.stderr)
+    return avatar.with_consent(portrait.consent)
+
+
+def _carried(bundle: Path) -> ConsentAnswer | None:
+    from lia_live.avatar import read_label
+
+    return read_label(bundle).consent

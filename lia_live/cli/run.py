@@ -30,7 +30,8 @@ def _execute(flags: argparse.Namespace, interrupts: Interrupts) -> int:
     began_at = (
         time.perf_counter()
     )  # MonotonicClock's time, before the heavy imports: they count too
-    from lia_live.cli.live import go_live
+    with interrupts.deferred():
+        from lia_live.cli.live import go_live
 
     return go_live(config, interrupts, began_at)
 

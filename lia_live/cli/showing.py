@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 import cv2
 import numpy as np
@@ -19,15 +20,20 @@ from lia_live.cli.config import ModelSettings
 from lia_live.cli.controls import LiveControls
 from lia_live.cli.interrupts import Interrupts
 from lia_live.cli.loading import open_network
+from lia_live.cli.portraits import Portrait, open_portrait
 from lia_live.cli.targets import check_target
+from lia_live.engine import Output, Pipeline, PipelineConfig
 from lia_live.errors import MediaError
 from lia_live.frame import Frame, Pixels
 from lia_live.interfaces import Clock, Source
 from lia_live.io import VideoFileSink, VideoReader, open_source
 from lia_live.timing import MonotonicClock
+from lia_live.track import open_tracker
 
 SIDE = 512
 """Pixels of each half."""
+CONSENT: Final = "not-a-person"
+"""The shipped portrait has long been in the public domain: its answer is shipped with it."""
 
 
 def show(
@@ -49,13 +55,10 @@ def show(
         check_target(stats_json, [DEMO_AVATAR, DEMO_DRIVER])
     clock = MonotonicClock()
 
-    from lia_live.avatar import Avatar
-    from lia_live.engine import Output, Pipeline, PipelineConfig
-    from lia_live.track import open_tracker
-
-    model, renderer = open_network(settings)
-    # the shipped portrait is in the public domain: its answer is shipped with it
-    avatar = Avatar.from_image(DEMO_AVATAR, model).with_consent("not-a-person")
+    with interrupts.deferred():
+        model, renderer = open_network(settings)
+    with interrupts.deferred():
+        avatar = open_portrait(Portrait(DEMO_AVATAR, CONSENT), model)
     controls = LiveControls()
     with ExitStack() as closing:
         with interrupts.deferred():
