@@ -32,8 +32,8 @@ from lia_live.track import open_tracker
 
 SIDE = 512
 """Pixels of each half."""
-CONSENT: Final = "not-a-person"
-"""The shipped portrait has long been in the public domain: its answer is shipped with it."""
+CONSENT: Final = "permission"
+"""The shipped portrait shows a real person and is in the public domain: its answer is shipped with it."""
 
 
 def show(
