@@ -196,6 +196,18 @@ def test_bundle(kind, files, good_bundle, live, refused, tmp_path):
         refused(3, "avatar", "info", bundle)
 
 
+@pytest.mark.parametrize("label", (b'\\"size\\": "', b'\\"sine\\": 64'))
+def test_bundle_with_a_damaged_label(label, good_bundle, refused, tmp_path):
+    bundle = tmp_path / "me.avatar"
+    whole = good_bundle.read_bytes()
+    assert whole.count(b'\\"size\\": 64') == 1
+    bundle.write_bytes(whole.replace(b'\\"size\\": 64', label.ljust(12)))
+    assert bundle.stat().st_size == len(whole)
+    for more in ([], ["--json"]):
+        what, _ = refused(3, "avatar", "info", bundle, *more)
+        assert "damaged" in what or "not an avatar bundle" in what
+
+
 # Cameras and clips
 
 
@@ -338,6 +350,28 @@ def test_full_disk(live, animate, tmp_path):
 def test_unknown_flag(refused):
     _, to_do = refused(2, "--avatar", "me.png", "--strenght", "1")
     assert "--strength" in to_do
+
+
+def test_one_file_for_two_outputs(live, refused, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    what, _ = live(2, output="a.mp4", stats_json=tmp_path / "sub" / ".." / "a.mp4")
+    assert "the same" in what
+    what, _ = refused(2, "demo", "--out", "a.mp4", "--stats-json", "./a.mp4")
+    assert "the same" in what
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_video_of_another_kind(animate, refused, tmp_path, monkeypatch):
+    """Said before the model is loaded: the weights named here do not even exist."""
+    monkeypatch.chdir(tmp_path)
+    assert ".mp4" in animate(2, out="out.avi", weights="none.safetensors")[0]
+    assert ".mp4" in refused(2, "demo", "--out", "out.gif", "--weights", "none.safetensors")[0]
+
+
+def test_clip_by_url_is_for_live_use(animate):
+    what, to_do = animate(2, driving="http://user:secret@127.0.0.1:9/clip.mp4")
+    assert "secret" not in what
+    assert "download" in to_do
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -136,20 +136,22 @@ def read_label(path: str | Path) -> Label:
     return label
 
 
-def describe(path: str | Path) -> dict[str, object]:
+def describe(path: str | Path) -> dict[str, Any]:
     """What a bundle holds, for people and programs; its tensors are not read. Raises ``AvatarError``."""
     label = read_label(path)
     try:
-        size = json.loads(label.config).get("size")
-    except (ValueError, AttributeError):
+        config = json.loads(label.config)
+        size = config["size"]
+    except (ValueError, RecursionError, TypeError, KeyError):
         raise AvatarError(f"{path} has a damaged label", _REBUILD) from None
     return {
         "name": label.name,
         "model": label.model,
         "fingerprint": label.fingerprint,
         "size": size,
+        "config": config,
         "consent": label.consent or "not answered",
-        "created by": label.created_by,
+        "created_by": label.created_by,
         "version": VERSION,
         "bytes": Path(path).stat().st_size,
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 from lia_live.cli.flags import add_consent_flag, add_model_flags, model_settings
@@ -60,22 +59,18 @@ def _add_info(parser: Parser) -> None:
 
 
 def _info(flags: argparse.Namespace, interrupts: Interrupts) -> int:
-    from lia_live.avatar import SENTENCES, read_label
+    from lia_live.avatar import SENTENCES, describe
 
-    label = read_label(flags.bundle)
-    size = json.loads(label.config)["size"]
+    about = describe(flags.bundle)
     if flags.json:
-        about = {
-            **asdict(label),
-            "config": json.loads(label.config),
-            "bytes": flags.bundle.stat().st_size,
-        }
         print(json.dumps(about, indent=1))
         return 0
-    print(f"avatar:      {label.name}, {size}x{size}, {flags.bundle.stat().st_size / 1e6:.1f} MB")
-    print(f"model:       {label.model}, fingerprint {label.fingerprint}")
-    print(f"consent:     {SENTENCES[label.consent] if label.consent else 'not answered yet'}")
-    print(f"created by:  {label.created_by}")
+    size = about["size"]
+    answers = {str(answer): sentence for answer, sentence in SENTENCES.items()}
+    print(f"avatar:      {about['name']}, {size}x{size}, {about['bytes'] / 1e6:.1f} MB")
+    print(f"model:       {about['model']}, fingerprint {about['fingerprint']}")
+    print(f"consent:     {answers.get(about['consent'], 'not answered yet')}")
+    print(f"created by:  {about['created_by']}")
     return 0
 
 

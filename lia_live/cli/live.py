@@ -14,7 +14,7 @@ from lia_live.cli.hotkeys import HELP, Hotkeys, terminal_keys
 from lia_live.cli.interrupts import Interrupts
 from lia_live.cli.loading import open_network
 from lia_live.cli.portraits import find_portraits, open_portrait, settle_portraits
-from lia_live.cli.targets import check_target
+from lia_live.cli.targets import check_distinct, check_target
 from lia_live.engine import Output, Pipeline, PipelineConfig, PolicyConfig
 from lia_live.errors import ConfigError
 from lia_live.interfaces import Clock, Sink
@@ -152,7 +152,8 @@ def _check_targets(config: RunConfig, avatars: Sequence[Path]) -> None:
     files = [output for output in config.output if is_file(output)]
     if config.stats_json is not None:
         files.append(config.stats_json)
-    if len(set(config.output) | set(files)) < len(config.output) + (config.stats_json is not None):
-        raise ConfigError("two outputs are the same", "name each output once")
+    check_distinct(
+        [*(output for output in config.output if not is_file(output)), *map(Path, files)]
+    )
     for file in files:
         check_target(Path(file), sources)

@@ -21,10 +21,12 @@ from lia_live.cli.loading import open_network
 from lia_live.cli.portraits import open_portrait, settle_portraits
 from lia_live.cli.run import DISCLOSURE
 from lia_live.cli.status import Progress, StatusLine
-from lia_live.cli.targets import check_target
+from lia_live.cli.targets import check_recording
 from lia_live.engine import Animator, Compositor
+from lia_live.errors import ConfigError
 from lia_live.frame import Frame, Pixels
 from lia_live.io import VideoFileSink, VideoReader
+from lia_live.io.video import is_url, public_name
 
 DEFAULT_SIDE = 512
 MAX_FPS = 60.0
@@ -54,7 +56,12 @@ class Job:
 
 def animate(job: Job, interrupts: Interrupts) -> int:
     """Make the video; returns 0. Raises ``LiaLiveError``; ``KeyboardInterrupt`` after the file is whole."""
-    check_target(job.out, [job.avatar, job.driving])
+    if is_url(job.driving):
+        raise ConfigError(
+            f"{public_name(job.driving)} is not a file",
+            "download the clip first, then name its file",
+        )
+    check_recording(job.out, [job.avatar, job.driving])
     portrait = settle_portraits([Path(job.avatar)], job.consent, ConsentBook(), interrupts)[0]
     with ExitStack() as closing:
         reader = closing.enter_context(VideoReader(job.driving, max_side=LIVE_MAX_SIDE))

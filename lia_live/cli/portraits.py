@@ -39,7 +39,10 @@ def find_portraits(paths: Sequence[str]) -> list[Path]:
             "add --avatar me.png; `lia-live demo` shows one that is shipped",
         )
     found: list[Path] = []
-    for path in map(Path, paths):
+    for text in paths:
+        if not text:  # as a path it would mean this very folder
+            raise ConfigError("--avatar is empty", "name a picture, a bundle or a folder of them")
+        path = Path(text)
         if not path.is_dir():
             found.append(path)
             continue

@@ -21,7 +21,7 @@ from lia_live.cli.controls import LiveControls
 from lia_live.cli.interrupts import Interrupts
 from lia_live.cli.loading import open_network
 from lia_live.cli.portraits import Portrait, open_portrait
-from lia_live.cli.targets import check_target
+from lia_live.cli.targets import check_distinct, check_recording, check_target
 from lia_live.engine import Output, Pipeline, PipelineConfig
 from lia_live.errors import MediaError
 from lia_live.frame import Frame, Pixels
@@ -50,9 +50,10 @@ def show(
             raise MediaError(
                 f"this installation has no {asset}", "install a complete lia-live wheel"
             )
-    check_target(out, [DEMO_AVATAR, DEMO_DRIVER])
+    check_recording(out, [DEMO_AVATAR, DEMO_DRIVER])
     if stats_json is not None:
         check_target(stats_json, [DEMO_AVATAR, DEMO_DRIVER])
+        check_distinct([out, stats_json])
     clock = MonotonicClock()
 
     with interrupts.deferred():

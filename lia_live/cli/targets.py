@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from lia_live.cli.config import RECORDINGS
 from lia_live.errors import ConfigError, StorageError
 
 
@@ -25,3 +26,17 @@ def check_target(path: Path, sources: Iterable[str | Path]) -> None:
     where = path if path.exists() else folder
     if not os.access(where, os.W_OK):
         raise StorageError(f"{where} may not be written", "choose a place that is yours")
+
+
+def check_recording(path: Path, sources: Iterable[str | Path]) -> None:
+    """``check_target`` for a video. Raises ``ConfigError`` too where the name ends in no video format."""
+    if path.suffix.lower() not in RECORDINGS:
+        raise ConfigError(f"{path} does not end in .mp4", f"name it {path.stem or 'out'}.mp4")
+    check_target(path, sources)
+
+
+def check_distinct(outputs: Iterable[str | Path]) -> None:
+    """Raise ``ConfigError`` where two outputs are one: a word said twice, or one file by two paths."""
+    seen = [os.path.realpath(one) if isinstance(one, Path) else one for one in outputs]
+    if len(set(seen)) < len(seen):
+        raise ConfigError("two outputs are the same", "name each output once")

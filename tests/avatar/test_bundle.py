@@ -67,7 +67,7 @@ def test_what_it_says_about_itself(bundle: Path) -> None:
     assert json.loads(label.config) == asdict(tiny().config)
     assert label.created_by.startswith("lia-live")
     about = describe(bundle)
-    assert about["size"] == 64
+    assert about["size"] == about["config"]["size"] == 64
     assert about["fingerprint"] == tiny().fingerprint
     json.dumps(about)
 
