@@ -22,8 +22,14 @@ def check_display() -> None:
     """Raise ``DeviceError`` unless a window can be opened here.
 
     Where the display is named but not usable (an old ``DISPLAY``, another user's), Qt inside
-    OpenCV does not raise but ends the process: so the first window is opened by a child.
+    OpenCV does not raise but ends the process: so the first window is opened by a child. macOS ends
+    a program whose windows are not the main thread's, and here they belong to the output thread.
     """
+    if sys.platform == "darwin":
+        raise DeviceError(
+            "the preview window does not work on macOS yet",
+            "use --output virtual and look at it in any camera program, or --output out.mp4",
+        )
     if not v4l2.ON_LINUX:
         return
     if not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
@@ -48,7 +54,9 @@ def check_display() -> None:
 
 
 class PreviewSink:
-    """An OpenCV window. Its ``send`` must always be called by the same thread (macOS: the main thread)."""
+    """An OpenCV window. One thread calls ``send`` and ``close``; in a live run it is the output thread,
+    which is why macOS has no such window (see ``check_display``).
+    """
 
     def __init__(
         self,

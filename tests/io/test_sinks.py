@@ -194,6 +194,14 @@ def test_a_display_that_does_not_answer_is_one_line_too(monkeypatch):
         PreviewSink()
 
 
+def test_no_preview_on_macos(monkeypatch):
+    """The output thread would open the window, and macOS ends such a program without a word."""
+    monkeypatch.setattr("sys.platform", "darwin")
+    with pytest.raises(DeviceError, match="macOS") as caught:
+        open_sink("preview")
+    assert "--output" in caught.value.hint
+
+
 @pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs Xvfb")
 def test_the_window_shows_the_picture_and_hands_over_keys(tmp_path):
     """In a child with a display of its own; the picture is read from that display's memory."""
