@@ -55,6 +55,7 @@ class Animator:
     ) -> None:
         renderer, directions = _opened(model, directions, engine, threads)
         self._renderer, self._shape_of = renderer, shape_of
+        prepared = prepare(avatar, renderer, shape_of)  # what may fail, before a tracker is held
         if tracker is None:
             from lia_live.track import open_tracker
 
@@ -62,7 +63,7 @@ class Animator:
         self._observer = Observer(tracker, renderer, shape_of)
         self._performer = Performer(
             renderer,
-            prepare(avatar, renderer, shape_of),
+            prepared,
             policy or PolicyConfig(),
             directions,
         )
