@@ -91,14 +91,6 @@ class VideoReader:
         return float(self._container.duration / av.time_base)
 
     @property
-    def frame_count(self) -> int | None:
-        """How many frames to expect (for a progress bar); None where nobody can say."""
-        if self._stream.frames > 0:
-            return self._stream.frames
-        duration = self.duration_s
-        return None if duration is None else max(1, round(duration * self.fps))
-
-    @property
     def has_audio(self) -> bool:
         """True if the clip carries sound."""
         return bool(self._container.streams.audio)

@@ -1,13 +1,11 @@
 """The network made fast for live use: numpy in, numpy out; agrees with ``model/`` within a tested tolerance."""
 
-from lia_live.render.engines import ENGINES, EngineName, PrecisionName, open_renderer
+from lia_live.render.engines import ENGINES, open_renderer
 from lia_live.render.interface import LoadedAvatar, Renderer
 
 __all__ = [
     "ENGINES",
-    "EngineName",
     "LoadedAvatar",
-    "PrecisionName",
     "Renderer",
     "open_renderer",
 ]

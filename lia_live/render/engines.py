@@ -6,7 +6,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 import torch
@@ -19,9 +18,6 @@ from lia_live.render.interface import Renderer
 from lia_live.render.kernels import onednn_works
 from lia_live.render.memory import keep_freed_memory
 from lia_live.render.torch_renderer import TorchRenderer
-
-EngineName = Literal["auto", "torch"]
-PrecisionName = Literal["auto", "fp32", "bf16"]
 
 WORTH_A_THREAD = 0.8
 """A further thread must bring the time of a frame below this fraction: capture and tracking want cores too."""
