@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from lia_live.model import to_pixels
+from lia_live.model import load_model, to_pixels
 from lia_live.train.motion import THETA
 from lia_live.train.performer import Performer
+from lia_live.train.portraits import Portraits
 from lia_live.train.teacher import ALPHA_GAIN, Teacher
 
 PAIRS = 96
@@ -73,3 +76,25 @@ def _write_sheet(rows: Tensor, path: Path) -> None:
     pixels = to_pixels(rows.flatten(0, 1)).reshape(count, columns, size, size, 3)
     picture = pixels.transpose(0, 2, 1, 3, 4).reshape(count * size, columns * size, 3)
     Image.fromarray(picture).save(path)
+
+
+def main() -> None:
+    """Print the figures of finished weights on the held-out portraits of a prepared file."""
+    parser = argparse.ArgumentParser(description="Figures of weights on held-out portraits.")
+    parser.add_argument("portraits", type=Path, help="made by the preparation")
+    parser.add_argument("--weights", default="default")
+    parser.add_argument("--sheet", type=Path, default=Path("sheet.png"))
+    arguments = parser.parse_args()
+    model = load_model(arguments.weights, device="cpu")
+    teacher = Teacher(model, len(THETA))
+    with torch.no_grad():
+        teacher.term.zero_()  # finished weights carry it folded in
+    portraits = Portraits.load(arguments.portraits)
+    performer = Performer(portraits.select(portraits.held_out))
+    figures = performance(teacher, performer, model.config.size, arguments.sheet)
+    del figures["epe_oracle"]  # the source's own motion can no longer be told
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
