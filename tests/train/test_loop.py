@@ -63,9 +63,9 @@ def test_an_interrupted_run_goes_on_where_it_was_saved(
         if first.progress.step == 2:
             first._save()
             raise Stopped
-        return joint_step(*arguments)  # type: ignore[arg-type]
+        return joint_step(*arguments)
 
-    first._joint_step = stop_in_the_third  # type: ignore[assignment, method-assign]
+    first._joint_step = stop_in_the_third  # type: ignore[assignment]
     with pytest.raises(Stopped):
         first.train()
     second = Run(CONFIG, portraits, tmp_path)
