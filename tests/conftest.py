@@ -2,4 +2,5 @@
 
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; child processes inherit it
+# Before torch is imported; child processes inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -6,12 +6,9 @@ for framings with a face, ``landmarks``. Metadata: what made it, for which model
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +22,7 @@ from lia_live.avatar.consent import Consent, is_consent
 from lia_live.avatar.portrait import THUMBNAIL
 from lia_live.errors import AvatarError, StorageError
 from lia_live.model.config import LIAConfig
+from lia_live.model.weights_file import write_atomically
 
 FORMAT: Final = "lia-live avatar"
 VERSION: Final = 1
@@ -69,11 +67,10 @@ def layout(config: LIAConfig, *, landmarks: bool) -> dict[str, tuple[torch.dtype
 
 
 def write_bundle(path: str | Path, label: Label, tensors: Mapping[str, Tensor]) -> None:
-    """Write a bundle: to a temporary name beside it, then renamed, so that no half bundle ever has its name.
+    """Write a bundle, whole or not at all.
 
     Raises ``StorageError`` where there is no space or no permission.
     """
-    path = Path(path)
     metadata = {
         "format": FORMAT,
         "version": str(VERSION),
@@ -85,24 +82,7 @@ def write_bundle(path: str | Path, label: Label, tensors: Mapping[str, Tensor]) 
         "created_by": label.created_by,
     }
     content = save({key: value.contiguous() for key, value in tensors.items()}, metadata)
-    new: str | None = None
-    try:
-        descriptor, new = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".new")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(new).chmod(0o644)
-        os.replace(new, path)
-    except OSError as error:
-        if new is not None:
-            with suppress(OSError):
-                os.unlink(new)
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        raise StorageError(
-            f"{path} cannot be written ({error.strerror})",
-            "free some space" if full else "choose a folder that exists and is writable",
-        ) from error
+    write_atomically(Path(path), content)
 
 
 def read_label(path: str | Path) -> Label:

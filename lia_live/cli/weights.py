@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lia_live.cli.interrupts import Interrupts
 from lia_live.cli.parser import Command, Parser
+from lia_live.cli.targets import check_target
 from lia_live.errors import ConfigError
 
 
@@ -30,6 +31,7 @@ def _convert(flags: argparse.Namespace, interrupts: Interrupts) -> int:
         raise ConfigError(
             f"{out} is there already", "add --force to overwrite it, or choose another --out"
         )
+    check_target(out, [source])
     convert_checkpoint(source, out)
     about = describe(out)
     print(f"{out}: {about['size']}x{about['size']}, {about['bytes'] / 1e6:.1f} MB")

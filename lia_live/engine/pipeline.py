@@ -164,8 +164,8 @@ class Pipeline:
         for name, body in loops.items():
             thread = threading.Thread(target=self._guarded, args=(name, body), name=name)
             thread.daemon = True  # a thread that hangs in a driver must not keep the program alive
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
 
     def _capture_when_ready(self) -> None:
         """A file paced as a camera would otherwise play its first second to nobody."""
@@ -204,9 +204,12 @@ class Pipeline:
             if thread.is_alive():
                 hung.append(thread.name)
         self._frames.clear()
-        if not self._threads:  # never started: nobody else will close them
+        started = {thread.name for thread in self._threads}
+        if "lia-capture" not in started:  # then nobody else will close what it was given
             self._source.close()
+        if "lia-model" not in started:
             self._tracker.close()
+        if "lia-output" not in started:
             for output in self._outputs:
                 output.sink.close()
         if hung:

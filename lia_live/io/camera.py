@@ -213,8 +213,12 @@ class CameraSource:
                 self._capture = None
 
     def _find_again(self) -> Capture | None:
-        """The same camera, by its name: after replugging it may have another number."""
+        """The same camera, by its name: after replugging it may have another number. Where the system
+        tells no names, by the number it had.
+        """
         same = [c for c in self._system.list() if c.name == self._camera.name]
+        if not self._camera.name:
+            same = [self._camera]
         same.sort(key=lambda camera: camera.path != self._camera.path)
         for camera in same:
             capture = self._system.open(camera, *self._wanted)

@@ -116,6 +116,8 @@ def reason(error: Exception) -> str:
         return f"it asks for {asked[1][:80]}, which weights never need: it may be malicious"
     if isinstance(error, MemoryError) or "allocate memory" in text:
         return "it needs more memory than any LIA checkpoint"
+    if isinstance(error, pickle.UnpicklingError):  # torch adds advice that must not be followed
+        return "it is damaged or no checkpoint of torch"
     return f"it is damaged or no checkpoint ({type(error).__name__}: {text.splitlines()[0][:120] if text else ''})"
 
 

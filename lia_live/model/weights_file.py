@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -120,13 +121,14 @@ def write_atomically(path: Path, data: bytes) -> None:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise StorageError(
-            f"cannot write {path}: {error.strerror or error}",
-            f"free {len(data) / 1e6:.0f} MB"
+            f"{path} cannot be written ({error.strerror or error})",
+            f"free some space: {len(data) / 1e6:.1f} MB are needed"
             if full
-            else "choose a folder that exists and may be written to",
+            else "choose a folder that exists and is writable",
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # renamed by now, or there never was one
+            part.unlink()
 
 
 def check_readable(path: Path, limit: int) -> None:

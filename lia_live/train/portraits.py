@@ -68,13 +68,13 @@ class Portraits:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             save_file(tensors, str(path), {"format": FORMAT, "words": json.dumps(words)})
         except OSError as error:
-            hint = "give another place with --out, or make room"
+            hint = "choose another place, or make room"
             raise StorageError(f"cannot write {path}: {error}", hint) from error
 
     @staticmethod
     def load(path: str | Path) -> Portraits:
         """Read a file written by ``save``. Raises ``MediaError`` for anything else."""
-        hint = "make the file with: lia-live train prepare FOLDER OUT"
+        hint = "make the file with lia_live.train.prepare.prepare_folder(FOLDER, OUT)"
         try:
             with safe_open(str(path), "pt") as file:
                 header = file.metadata() or {}

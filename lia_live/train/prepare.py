@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +22,8 @@ from PIL import Image, ImageOps
 from lia_live.errors import ConfigError, MediaError, StorageError
 from lia_live.frame import Box, Pixels
 from lia_live.model.config import Framing
+from lia_live.track import framed_box
+from lia_live.track.quiet import quiet
 from lia_live.train.portraits import Portraits
 
 EYE_CORNERS = (33, 263)
@@ -97,7 +96,7 @@ class LandmarkFinder:
     """MediaPipe's face mesh on still pictures. One per thread; close it (context manager)."""
 
     def __init__(self) -> None:
-        with _quiet_stderr():
+        with quiet():
             import mediapipe
 
             self._mesh: Any = mediapipe.solutions.face_mesh.FaceMesh(
@@ -120,7 +119,7 @@ class LandmarkFinder:
         if longer > FINDER_SIDE:
             size = (width * FINDER_SIDE // longer, height * FINDER_SIDE // longer)
             reduced = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-        with _quiet_stderr():
+        with quiet():
             result = self._mesh.process(np.ascontiguousarray(reduced))
         if not result.multi_face_landmarks:
             return None
@@ -217,7 +216,7 @@ def prepare_portrait(
     yaw_deg = abs(float(np.degrees(np.arctan2(right[2] - left[2], right[0] - left[0]))))
     if yaw_deg > config.max_yaw_deg:
         raise MediaError(f"turned too far: {yaw_deg:.0f} degrees", hint)
-    box = _framed(landmarks, config.framing)
+    box = framed_box(landmarks, config.framing)
     border = _border_share(box, pixels.shape[1], pixels.shape[0])
     if border > config.max_border:
         raise MediaError(f"too close to the edge: {border:.0%} of the crop is outside", hint)
@@ -240,15 +239,6 @@ def join(parts: list[Portraits]) -> Portraits:
         tuple(name for p in parts for name in p.names),
         tuple(group for p in parts for group in p.groups),
         torch.cat([p.held_out for p in parts]),
-    )
-
-
-def _framed(landmarks: NDArray[np.float32], framing: Framing) -> Box:
-    left, right = landmarks[EYE_CORNERS[0]], landmarks[EYE_CORNERS[1]]
-    side = float(np.linalg.norm(right - left)) / framing.eye_distance  # 3-D: yaw does not shrink it
-    middle = (left + right) / 2
-    return Box(
-        float(middle[0]) - framing.eye_x * side, float(middle[1]) - framing.eye_y * side, side
     )
 
 
@@ -294,17 +284,3 @@ def _licence_groups(folder: Path) -> dict[str, str]:
 def _thumbnail_key(portrait: Portraits) -> bytes:
     small = torch.nn.functional.adaptive_avg_pool2d(portrait.images.float().mean(1), 12)
     return bytes((small > small.mean()).flatten().tolist())
-
-
-@contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """MediaPipe's C++ side writes to file descriptor 2 whatever the log level: point it elsewhere."""
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

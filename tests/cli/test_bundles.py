@@ -63,3 +63,11 @@ def test_weights_info(files, capsys):
 def test_conversion_does_not_overwrite(files, capsys, tmp_path):
     assert main(["weights", "convert", "vox.pt", "--out", str(files / "tiny.safetensors")]) == 2
     assert "--force" in capsys.readouterr().err
+
+
+def test_conversion_into_no_folder_is_said_before_anything_is_read(capsys, tmp_path):
+    (tmp_path / "file").touch()
+    for folder in ("no", "file"):
+        out = tmp_path / folder / "vox.safetensors"
+        assert main(["weights", "convert", "vox.pt", "--out", str(out)]) == 4
+        assert "there is no folder" in capsys.readouterr().err

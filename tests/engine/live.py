@@ -6,6 +6,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from lia_live.engine import Output, Pipeline, PipelineConfig, PolicyConfig
 from lia_live.model.directions import Direction
 from tests.doubles import (
@@ -20,6 +22,7 @@ from tests.doubles import (
 
 CONFIG = tiny_config()
 DIRECTIONS = Direction.unlabelled(CONFIG.motion_dim)
+GREEN, BLUE = (20, 150, 60), (30, 60, 180)
 QUICK = PolicyConfig(smooth=0.0, hold_s=0.1, ease_s=0.1, return_s=0.0)
 
 
@@ -51,6 +54,11 @@ def pipeline(
         directions=DIRECTIONS,
         shape_of=None,
     )
+
+
+def corner(pixels: np.ndarray) -> tuple[int, ...]:
+    """The avatar's colour: right below the middle of its square."""
+    return tuple(int(v) for v in pixels[60, 90])
 
 
 def lia_threads() -> list[str]:

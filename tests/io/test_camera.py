@@ -145,6 +145,30 @@ def test_replugged_under_another_number_is_found_by_name_and_no_other_camera_is_
     source.close()
 
 
+def test_replugged_where_the_system_lists_no_cameras():
+    class SilentDesk(Desk):
+        def list(self):
+            return []
+
+        def find(self, spec):
+            return Camera(int(spec), "", "")
+
+        def open(self, camera, width, height, fps):
+            return CableCapture(self.cables[camera]) if self.cables[camera].plugged else None
+
+    cable = Cable()
+    source = CameraSource("0", system=SilentDesk({Camera(0, "", ""): cable}), retry_s=0.05)
+    next_frame(source)
+    cable.plugged = False
+    source.read()
+    assert source.read() is None
+    cable.plugged = True
+    next_frame(source)
+    assert source.reconnects == 1
+    source.close()
+    assert cable.open_handles == 0
+
+
 def test_a_lost_camera_is_looked_for_at_a_bounded_rate():
     cable = Cable(fps=1000)
     desk = Desk({WEBCAM: cable})
