@@ -1,0 +1,63 @@
+"""The weights that ship: small enough, and they move the shipped portrait's head and mouth as they are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import lia_live
+from lia_live.cli.assets import DEMO_AVATAR
+from lia_live.frame import Pixels
+from lia_live.model import to_pixels
+from lia_live.track import FaceShape, expression, find_faces
+
+WEIGHTS = Path(lia_live.__file__).parent / "weights"
+
+
+@pytest.fixture(scope="module")
+def model() -> lia_live.LIA:
+    return lia_live.load_model("default", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def avatar(model: lia_live.LIA) -> lia_live.Avatar:
+    return lia_live.Avatar.from_image(DEMO_AVATAR, model)
+
+
+def shown(model: lia_live.LIA, avatar: lia_live.Avatar, **moved: float) -> Pixels:
+    """The avatar with some named directions moved from its rest, each by so much of its range."""
+    alpha = avatar.look.motion.clone()
+    for index, direction in enumerate(model.directions):
+        share = moved.get(direction.name.replace(" ", "_"), 0.0)
+        alpha[0, index] += share * (direction.high if share > 0 else -direction.low)
+    with torch.no_grad():
+        return to_pixels(model.render(avatar.look, alpha))[0]
+
+
+def shape(picture: Pixels) -> FaceShape:
+    """Read off the picture by a program that knows nothing of the network."""
+    (face,) = find_faces(picture, max_faces=1)
+    return expression(face.landmarks)
+
+
+def test_they_may_and_can_ship() -> None:
+    assert (WEIGHTS / "default.safetensors").stat().st_size <= 30e6
+    assert (WEIGHTS / "MODEL_CARD.md").is_file()
+
+
+def test_at_rest_it_is_the_portrait(model: lia_live.LIA, avatar: lia_live.Avatar) -> None:
+    off = np.abs(shown(model, avatar).astype(float) - avatar.crop).mean()
+    assert off < 16, "grey levels"
+
+
+def test_the_head_turns(model: lia_live.LIA, avatar: lia_live.Avatar) -> None:
+    one, other = (shape(shown(model, avatar, yaw=share)) for share in (-0.5, 0.5))
+    assert abs(other.yaw - one.yaw) > 8, "degrees"
+
+
+def test_the_mouth_opens(model: lia_live.LIA, avatar: lia_live.Avatar) -> None:
+    still, open_ = (shape(shown(model, avatar, mouth_open=share)) for share in (0.0, 0.7))
+    assert open_.mouth_open > still.mouth_open + 0.1
