@@ -111,17 +111,5 @@ def first_weights(scale: float = 1.0) -> TrainConfig:
                 single_learning_rate=3e-3,
                 region_share=0.8,
             ),
-            Stage(
-                size=128,
-                joint_steps=int(200 * scale),
-                batch=8,
-                single_steps=1,
-                single_batch=16,
-                oracle=(0.3, 0.0),
-                learning_rate=4e-3,
-                single_learning_rate=2e-3,
-                region_share=1.0,
-                decay_from=0.5,
-            ),
         ),
     )
