@@ -51,13 +51,20 @@ def pyramid_l1(
 def flow_distance(raw: Tensor, flow: Tensor, weight: Tensor) -> Tensor:
     """Charbonnier distance of tanh(raw) (B, 2, r, r) from ``flow``, in pixels of a 128-pixel picture.
 
-    ``weight`` (B, 1, r, r): region weights, zero where the flow is unknown.
+    ``weight`` (B, 1, r, r): region weights, zero where the flow is unknown. A weighted mean over each sample,
+    zero where a sample knows none, then the mean over samples: half batches average to the whole.
     """
     difference = (torch.tanh(raw) - flow) * 64.0
     distance = (difference.square().sum(1, keepdim=True) + 0.01).sqrt() - 0.1
-    return (distance * weight).sum() / weight.sum().clamp(min=1e-6)
+    known = weight.sum((1, 2, 3)).clamp(min=1e-6)  # (B,)
+    return ((distance * weight).sum((1, 2, 3)) / known).mean()
 
 
 def motion_distance(alpha: Tensor, theta: Tensor, gain: float) -> Tensor:
-    """Smooth L1 of the labelled coefficients in label units: alpha (B, motion_dim), theta (B, labels)."""
+    """Smooth L1 of the labelled coefficients in label units: alpha (B, motion_dim), theta (B, labels).
+
+    Zero without labels.
+    """
+    if theta.shape[1] == 0:
+        return alpha.new_zeros(())
     return F.smooth_l1_loss(alpha[:, : theta.shape[1]] / gain, theta, beta=0.5)

@@ -5,6 +5,9 @@ While the encoder still guesses, the decoder is given the truth in a share of th
 learns flow in minutes. For that the source's motion needs a way in as well: ``w = z + T·alpha_source +
 Q·alpha_driver``. T starts as -Q (what matters first is the difference) and is linear, so at the end it is
 folded into the encoder's last layer, exactly: ``z' = (I + T F) z`` with F the collapsed motion head.
+
+A network without labels (a converted official checkpoint) has no truth to tell: T stays zero, no sample is
+an oracle's, and training is LIA's own forward pass.
 """
 
 from __future__ import annotations
@@ -38,15 +41,19 @@ class Rendered:
 
 
 class Teacher(nn.Module):
-    """Wraps a network with the teacher term T; ``folded`` gives the plain network back."""
+    """Wraps a network with the teacher term T; ``folded`` gives the plain network back.
+
+    ``labels``: how many of the first coefficients are named motions; 0 leaves T zero for good.
+    """
 
     def __init__(self, model: LIA, labels: int) -> None:
         super().__init__()
         self.model = model
         self.labels = labels
+        basis = model.dec.direction.basis().detach()  # (latent_dim, motion_dim)
         self.term = nn.Parameter(
-            -model.dec.direction.basis().detach().clone()
-        )  # (latent_dim, motion_dim)
+            -basis.clone() if labels else torch.zeros_like(basis), requires_grad=labels > 0
+        )
 
     def forward(
         self,
@@ -56,7 +63,10 @@ class Teacher(nn.Module):
         theta_target: Tensor,
         oracle: Tensor,
     ) -> Rendered:
-        """Pictures (B, 3, S, S); theta (B, labels); oracle (B,) bool: which samples get the true motion."""
+        """Pictures (B, 3, S, S); theta (B, labels); oracle (B,) bool: which samples get the true motion.
+
+        Without labels theta and oracle are not read.
+        """
         latent, features = self.model.enc.net_app(torch.cat((source, driver)))
         encoded = self.model.enc.fc(latent.float())
         alpha_source, alpha_driver = encoded.chunk(2)
@@ -78,6 +88,8 @@ class Teacher(nn.Module):
         return alpha
 
     def _tell(self, alpha: Tensor, theta: Tensor, oracle: Tensor) -> Tensor:
+        if self.labels == 0:
+            return alpha
         truth = torch.cat((theta * ALPHA_GAIN, torch.zeros_like(alpha[:, self.labels :])), dim=1)
         return torch.where(oracle[:, None], truth, alpha)
 

@@ -44,6 +44,20 @@ def test_oracle_replaces_the_encoders_guess_per_sample() -> None:
     assert (guessed[1] - told[1]).abs().max() > 1e-3
 
 
+def test_without_labels_it_is_the_plain_network() -> None:
+    torch.manual_seed(0)
+    model = start(LIA(CONFIG))
+    wrapped = Teacher(model, 0)
+    source, driver = torch.rand(2, 2, 3, 32, 32) * 2 - 1
+    oracle = torch.tensor([True, False])
+    out = wrapped(source, driver, torch.zeros(2, 0), torch.zeros(2, 0), oracle)
+    assert torch.allclose(model(source, driver), out.image, atol=1e-5)
+    out.image.square().mean().backward()
+    assert wrapped.term.grad is None
+    with torch.no_grad():
+        assert torch.allclose(wrapped.folded()(source, driver), out.image, atol=1e-4)
+
+
 @torch.no_grad()
 def test_collapse_is_the_head() -> None:
     head = teacher().model.enc.fc
