@@ -25,6 +25,14 @@ class LossWeights:
     """Smooth L1 of the labelled coefficients (in label units) of source and driver."""
     free: float = 0.002
     """Mean square of the unlabelled coefficients."""
+    perceptual: float = 0.0
+    """Distance of features: VGG19's where its weights are given, else the fixed filters'."""
+    adversarial: float = 0.0
+    """Non-saturating GAN loss; above 0 a discriminator trains beside the network."""
+    r1: float = 0.0
+    """Gradient penalty on the discriminator's real pictures (the paper ran none)."""
+    scales: int = 3
+    """Halved scales that ``pixels`` and ``gradients`` are summed over; 1 in the paper."""
 
 
 def pyramid_l1(

@@ -1,0 +1,174 @@
+"""Checkpoints that survive: whole or absent, hashed, the last three kept, the newest sound one found again.
+
+A checkpoint is one safetensors file of tensors and facts (its metadata), and beside it a manifest with its
+length and SHA-256. Both appear under their names only once they are on the disk; the manifest comes second,
+so a file without one was interrupted and does not count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors.torch import load as tensors_of
+from safetensors.torch import save as bytes_of
+from torch import Tensor
+
+from lia_live.errors import ConfigError, StorageError
+from lia_live.model.weights_file import write_atomically
+
+KEEP: Final = 3
+"""So many checkpoints are kept; older ones go once a newer one is safe."""
+_NAME = re.compile(r"step-(\d{9})\.json")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was read and found sound."""
+
+    number: int
+    """Of the step it was written after; they only rise within a run."""
+    tensors: dict[str, Tensor]
+    """On the CPU."""
+    facts: dict[str, Any]
+    """Whatever the run wanted to remember beside tensors; came as JSON."""
+
+
+class Checkpoints:
+    """The checkpoints in one folder. One writer at a time: hold ``locked(folder)``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.damaged: list[str] = []
+        """What ``newest`` passed over, a line each."""
+
+    def numbers(self) -> list[int]:
+        """Of every checkpoint that has a manifest, oldest first. Says nothing about their soundness."""
+        names = os.listdir(self.folder) if self.folder.is_dir() else []
+        return sorted(int(found[1]) for name in names if (found := _NAME.fullmatch(name)))
+
+    def save(self, number: int, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Write checkpoint ``number`` (>= 0), then drop the oldest. Raises ``StorageError``; older ones stay."""
+        data = bytes_of(
+            {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
+            {"facts": json.dumps(facts)},
+        )
+        manifest = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{self.folder} cannot be made: {error.strerror}") from error
+        content, label = self._paths(number)
+        write_atomically(content, data)
+        write_atomically(label, json.dumps(manifest).encode())
+        for old in self.numbers()[:-KEEP]:
+            for path in reversed(self._paths(old)):  # the manifest first: no half checkpoint counts
+                with suppress(OSError):
+                    path.unlink()
+        self._drop_leftovers()
+
+    def newest(self, at_most: int | None = None) -> Checkpoint | None:
+        """The newest sound checkpoint (not above ``at_most``); None where there is none."""
+        self.damaged = []
+        for number in reversed(self.numbers()):
+            if at_most is not None and number > at_most:
+                continue
+            try:
+                return self._read(number)
+            except (OSError, ValueError, KeyError) as error:
+                self.damaged.append(f"{self._paths(number)[0].name}: {error}")
+        return None
+
+    def _read(self, number: int) -> Checkpoint:
+        content, label = self._paths(number)
+        manifest = json.loads(label.read_text(encoding="utf-8"))
+        data = content.read_bytes()
+        if len(data) != manifest["bytes"]:
+            raise ValueError(f"{len(data)} bytes instead of {manifest['bytes']}")
+        if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
+            raise ValueError("its bytes have changed (SHA-256)")
+        length = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + length])
+        # clone: what safetensors returns may share the file's buffer
+        tensors = {name: value.clone() for name, value in tensors_of(data).items()}
+        return Checkpoint(number, tensors, json.loads(header["__metadata__"]["facts"]))
+
+    def _paths(self, number: int) -> tuple[Path, Path]:
+        stem = f"step-{number:09d}"
+        return self.folder / f"{stem}.safetensors", self.folder / f"{stem}.json"
+
+    def _drop_leftovers(self) -> None:
+        """Parts of saves that were killed, and contents whose manifest never came."""
+        known = {path.name for number in self.numbers() for path in self._paths(number)}
+        for path in self.folder.iterdir():
+            if path.name not in known and path.name.lstrip(".").startswith("step-"):
+                with suppress(OSError):
+                    path.unlink()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` for one run. The lock goes with the process, however that ends.
+
+    Raises ``ConfigError`` if another run holds it, ``StorageError`` if the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "lock").open("a")
+    except OSError as error:
+        raise StorageError(
+            f"{folder} cannot be written: {error.strerror}", "choose a place that is yours"
+        ) from error
+    with file:
+        try:
+            _lock(file.fileno())
+        except OSError as error:
+            raise ConfigError(
+                f"another run is at work in {folder}", "wait for it, or choose another folder"
+            ) from error
+        yield
+
+
+def _lock(descriptor: int) -> None:
+    """Take an exclusive lock on an open file. Raises ``OSError`` if somebody has it."""
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def pack_optimiser(prefix: str, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The tensors of an optimiser's state as ``prefix.parameter.name``."""
+    state = optimiser.state_dict()["state"]
+    return {
+        f"{prefix}.{index}.{name}": value
+        for index, values in state.items()
+        for name, value in values.items()
+    }
+
+
+def unpack_optimiser(
+    prefix: str, optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]
+) -> None:
+    """Put back what ``pack_optimiser`` took out; learning rates stay the optimiser's own."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        head, _, rest = key.partition(".")
+        if head == prefix:
+            index, _, name = rest.partition(".")
+            state.setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict(
+        {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
+    )
