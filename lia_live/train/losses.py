@@ -68,11 +68,16 @@ def flow_distance(raw: Tensor, flow: Tensor, weight: Tensor) -> Tensor:
     return ((distance * weight).sum((1, 2, 3)) / known).mean()
 
 
-def motion_distance(alpha: Tensor, theta: Tensor, gain: float) -> Tensor:
+def motion_distance(
+    alpha: Tensor, theta: Tensor, gain: float, known: Tensor | None = None
+) -> Tensor:
     """Smooth L1 of the labelled coefficients in label units: alpha (B, motion_dim), theta (B, labels).
 
+    ``known`` (B, labels): 1 where a label was measured, 0 where nobody knows it; None: all are known.
     Zero without labels.
     """
     if theta.shape[1] == 0:
         return alpha.new_zeros(())
-    return F.smooth_l1_loss(alpha[:, : theta.shape[1]] / gain, theta, beta=0.5)
+    read = alpha[:, : theta.shape[1]] / gain
+    distance = F.smooth_l1_loss(read, theta, beta=0.5, reduction="none")
+    return (distance if known is None else distance * known).mean()

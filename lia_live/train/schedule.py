@@ -3,38 +3,50 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from lia_live.errors import ConfigError
-from lia_live.model import LIAConfig
+from lia_live.model.config import LIAConfig
 from lia_live.train.losses import LossWeights
+from lia_live.train.performer import PerformerConfig
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of training at one picture size."""
+    """A stretch of training at one picture size. Steps count optimiser steps over the global batch."""
 
     size: int
     """Side of the pictures, pixels; the network is grown to it first."""
     joint_steps: int
     """Steps of encoder and decoder together (one batch of pairs each)."""
     batch: int = 16
-    """Pairs a joint step."""
+    """Pairs a joint step, over all processes."""
     single_steps: int = 3
     """Encoder-only steps after each joint step: cheap, and the motion encoder is the bottleneck."""
     single_batch: int = 32
-    """Pictures an encoder-only step."""
+    """Pictures an encoder-only step, over all processes."""
     oracle: tuple[float, float] = (1.0, 0.1)
     """Share of samples told the true motion, at the start and from the middle of the stage on."""
     learning_rate: float = 5e-3
-    """Adam's, joint steps; flow and colour heads take a quarter. Equalised layers want more than usual."""
+    """Adam's, joint steps. Equalised layers want more than usual."""
+    heads_rate: float = 0.25
+    """Share of it that flow and colour heads take: they act on pixels directly."""
     single_learning_rate: float = 8e-3
     """Adam's, encoder-only steps."""
+    critic_learning_rate: float = 1.9e-3
+    """Adam's, the discriminator (spec section 13)."""
+    betas: tuple[float, float] = (0.9, 0.99)
+    """Adam's, joint and encoder-only steps."""
     decay_from: float = 0.7
-    """Share of the stage after which both rates fall linearly to a tenth."""
+    """Share of the stage after which the rates fall linearly to a tenth; 1: never."""
     losses: LossWeights = field(default_factory=LossWeights)
     """Weights of the joint step's terms."""
     region_share: float = 0.5
     """How much of the region weighting (mouth, eyes) applies: 0 none, 1 all."""
+    clips: float = 0.0
+    """Share of pairs that come from real clips, where the data has any; 0 to 1."""
+    performer: PerformerConfig = field(default_factory=PerformerConfig)
+    """How the portraits perform, and in what light."""
 
     def __post_init__(self) -> None:
         for name in ("joint_steps", "batch", "single_batch"):
@@ -42,14 +54,21 @@ class Stage:
                 raise ConfigError(f"stage.{name} must be at least 1, got {getattr(self, name)}")
         if self.single_steps < 0:
             raise ConfigError(f"stage.single_steps must not be negative, got {self.single_steps}")
-        for share in (*self.oracle, self.decay_from, self.region_share):
+        for share in (*self.oracle, self.decay_from, self.region_share, self.clips):
             if not 0 <= share <= 1:
                 raise ConfigError(f"stage shares must be in [0, 1], got {share}")
+        for name in ("learning_rate", "single_learning_rate", "critic_learning_rate"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ConfigError(f"stage.{name} must be in (0, 1], got {getattr(self, name)}")
+        if self.losses.adversarial and self.batch % 4:
+            raise ConfigError(
+                f"stage.batch must be a multiple of 4 for the discriminator, got {self.batch}"
+            )
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A whole run. Saved with every checkpoint and with the weights it makes."""
+    """A whole run. Saved with every checkpoint; a resumed run must be told the same."""
 
     model: LIAConfig
     """The network to end with; stages grow up to its size."""
@@ -57,12 +76,18 @@ class TrainConfig:
     """In order, sizes never falling."""
     seed: int = 1
     """Of data order, motion and initialisation."""
+    start: Literal["pass-through", "paper"] = "pass-through"
+    """How a fresh network begins: quiet flow and the source's own colours, or LIA's plain draws."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Of convolutions; flow, sampling and losses are fp32. "auto": bf16 where the device computes in it."""
     ema: float = 0.99
-    """Decay of the averaged weights that are kept."""
+    """Decay of the averaged weights that are kept; 0 keeps the last ones (the paper averages none)."""
     fresh_every: int = 2
-    """A new batch is performed every so many joint steps; the others come from the pool."""
-    pool: int = 1024
-    """Performed pairs kept for reuse."""
+    """Each performed pair is used about this often."""
+    window: int = 1024
+    """Performed pairs kept for reuse, over all streams."""
+    streams: int = 1
+    """Independent sources of pairs; the number of processes must divide it, and it the batches."""
     clip_norm: float = 5.0
     """Gradient norm limit of each step."""
     warmup_steps: int = 60
@@ -74,6 +99,16 @@ class TrainConfig:
             raise ConfigError(
                 f"train.stages must have rising sizes up to {self.model.size}, got {sizes}"
             )
+        for name in ("fresh_every", "window", "streams", "warmup_steps"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"train.{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.ema < 1:
+            raise ConfigError(f"train.ema must be in [0, 1), got {self.ema}")
+        for number, stage in enumerate(self.stages):
+            if stage.batch % self.streams or stage.single_batch % (2 * self.streams):
+                raise ConfigError(
+                    f"train.streams ({self.streams}) must divide stages.{number}.batch and half of single_batch"
+                )
 
 
 def first_weights(scale: float = 1.0) -> TrainConfig:
@@ -81,10 +116,10 @@ def first_weights(scale: float = 1.0) -> TrainConfig:
     return TrainConfig(
         model=LIAConfig(size=256, width=0.25, latent_dim=256, motion_dim=20),
         stages=(
-            Stage(size=32, joint_steps=int(500 * scale), region_share=0.2),
+            Stage(size=32, joint_steps=_steps(500, scale), region_share=0.2),
             Stage(
                 size=64,
-                joint_steps=int(600 * scale),
+                joint_steps=_steps(600, scale),
                 single_steps=2,
                 oracle=(0.5, 0.1),
                 learning_rate=4e-3,
@@ -92,7 +127,7 @@ def first_weights(scale: float = 1.0) -> TrainConfig:
             ),
             Stage(
                 size=128,
-                joint_steps=int(200 * scale),
+                joint_steps=_steps(200, scale),
                 batch=8,
                 single_steps=2,
                 single_batch=16,
@@ -102,7 +137,7 @@ def first_weights(scale: float = 1.0) -> TrainConfig:
             ),
             Stage(
                 size=128,
-                joint_steps=int(500 * scale),
+                joint_steps=_steps(500, scale),
                 batch=8,
                 single_steps=2,
                 single_batch=16,
@@ -113,3 +148,84 @@ def first_weights(scale: float = 1.0) -> TrainConfig:
             ),
         ),
     )
+
+
+def continued(scale: float = 1.0) -> TrainConfig:
+    """Finished weights trained on, at their full size, with real clips mixed in: for ``--base``."""
+    stage = Stage(
+        size=128,
+        joint_steps=_steps(1200, scale),
+        batch=8,
+        single_steps=1,
+        single_batch=16,
+        oracle=(0.0, 0.0),
+        learning_rate=2e-3,
+        single_learning_rate=2e-3,
+        region_share=0.8,
+        clips=0.2,
+    )
+    full = Stage(
+        size=256,
+        joint_steps=_steps(400, scale),
+        batch=8,
+        single_steps=1,
+        single_batch=16,
+        oracle=(0.0, 0.0),
+        learning_rate=1e-3,
+        single_learning_rate=1e-3,
+        region_share=0.8,
+        clips=0.2,
+    )
+    return TrainConfig(
+        model=LIAConfig(size=256, width=0.25, latent_dim=256, motion_dim=20),
+        stages=(stage, full),
+        ema=0.995,
+    )
+
+
+def paper(scale: float = 1.0) -> TrainConfig:
+    """LIA's own recipe (spec section 13): reconstruction of real clips, VGG19, adversarial, nothing labelled."""
+    return TrainConfig(
+        model=LIAConfig(),
+        stages=(
+            Stage(
+                size=256,
+                joint_steps=_steps(800_000, scale),
+                batch=64,
+                single_steps=0,
+                oracle=(0.0, 0.0),
+                learning_rate=0.0016,
+                heads_rate=1.0,
+                betas=(0.0, 0.99199),
+                critic_learning_rate=0.0018824,
+                decay_from=1.0,
+                region_share=0.0,
+                clips=1.0,
+                losses=LossWeights(
+                    pixels=1.0,
+                    gradients=0.0,
+                    flow=0.0,
+                    mask=0.0,
+                    motion=0.0,
+                    free=0.0,
+                    perceptual=1.0,
+                    adversarial=1.0,
+                    scales=1,
+                ),
+            ),
+        ),
+        start="paper",
+        ema=0.0,
+        fresh_every=1,
+        window=64,
+        clip_norm=1e9,
+        warmup_steps=1,
+    )
+
+
+PRESETS = {"first": first_weights, "continued": continued, "paper": paper}
+"""Schedules by the name that the command line knows them by."""
+
+
+def _steps(count: int, scale: float) -> int:
+    return max(1, round(count * scale))
