@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from lia_live.errors import MediaError, StorageError
+from lia_live.errors import MediaError
+from lia_live.train.prepared_file import Store, packed, read_prepared, write_prepared
 
-FORMAT = "lia-live portraits 1"
+FORMAT: Final = "lia-live portraits 1"
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Portraits:
     landmarks: Tensor
     """(N, 478, 3) float32: x right, y down in pixels of ``images``, z away from the viewer, same unit."""
     names: tuple[str, ...]
-    """File names without the folder."""
+    """File names, with the folders between them and the one that was prepared."""
     groups: tuple[str, ...]
     """Licence group of each ("P1", "P2", "P3"), "" where nobody said."""
     held_out: Tensor
@@ -56,41 +56,31 @@ class Portraits:
         """(N,) bool: which portraits belong to one of the licence groups."""
         return torch.tensor([group in groups for group in self.groups])
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, store: Store = "raw") -> None:
         """Write everything to one safetensors file. Raises ``StorageError``."""
-        words = {"names": list(self.names), "groups": list(self.groups)}
+        words = {"names": self.names, "groups": self.groups, "side": self.side}
         tensors = {
-            "images": self.images.contiguous(),
-            "landmarks": self.landmarks.contiguous(),
+            **packed("images", self.images, store),
+            "landmarks": self.landmarks,
             "held_out": self.held_out.to(torch.uint8),
         }
-        try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, str(path), {"format": FORMAT, "words": json.dumps(words)})
-        except OSError as error:
-            hint = "choose another place, or make room"
-            raise StorageError(f"cannot write {path}: {error}", hint) from error
+        write_prepared(path, FORMAT, tensors, words)
 
     @staticmethod
     def load(path: str | Path) -> Portraits:
         """Read a file written by ``save``. Raises ``MediaError`` for anything else."""
-        hint = "make the file with lia_live.train.prepare.prepare_folder(FOLDER, OUT)"
+        tensors, words = read_prepared(path, FORMAT, "images")
         try:
-            with safe_open(str(path), "pt") as file:
-                header = file.metadata() or {}
-                if header.get("format") != FORMAT:
-                    raise MediaError(f"{path} is not a file of prepared portraits", hint)
-                words = json.loads(header["words"])
-                portraits = Portraits(
-                    file.get_tensor("images"),
-                    file.get_tensor("landmarks"),
-                    tuple(words["names"]),
-                    tuple(words["groups"]),
-                    file.get_tensor("held_out").bool(),
-                )
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            portraits = Portraits(
+                tensors["images"],
+                tensors["landmarks"],
+                tuple(words["names"]),
+                tuple(words["groups"]),
+                tensors["held_out"].bool(),
+            )
+        except (KeyError, TypeError) as error:
             raise MediaError(
-                f"cannot read prepared portraits from {path}: {error}", hint
+                f"{path}: {error} is missing or wrong", "prepare the portraits again"
             ) from error
         portraits.check(str(path))
         return portraits
@@ -100,12 +90,31 @@ class Portraits:
         count = len(self.names)
         fits = (
             self.images.dtype == torch.uint8
+            and self.images.dim() == 4
             and self.images.shape == (count, 3, self.side, self.side)
+            and self.landmarks.dtype == torch.float32
             and self.landmarks.shape == (count, 478, 3)
             and bool(torch.isfinite(self.landmarks).all())
+            and self.held_out.dtype == torch.bool
             and self.held_out.shape == (count,)
             and len(self.groups) == count
         )
         if not fits:
             hint = "prepare the portraits again"
             raise MediaError(f"{origin}: the tensors do not fit together", hint)
+
+
+def join(parts: Sequence[Portraits]) -> Portraits:
+    """Several sets of one picture size as one. Raises ``MediaError`` if the sizes differ."""
+    if len({part.side for part in parts}) != 1:
+        raise MediaError(
+            f"portraits of {sorted({part.side for part in parts})} pixels cannot be joined",
+            "prepare them in one run, or with one --side",
+        )
+    return Portraits(
+        torch.cat([p.images for p in parts]),
+        torch.cat([p.landmarks for p in parts]),
+        tuple(name for p in parts for name in p.names),
+        tuple(group for p in parts for group in p.groups),
+        torch.cat([p.held_out for p in parts]),
+    )

@@ -24,7 +24,7 @@ from lia_live.frame import Box, Pixels
 from lia_live.model.config import Framing
 from lia_live.track import framed_box
 from lia_live.track.quiet import quiet
-from lia_live.train.portraits import Portraits
+from lia_live.train.portraits import Portraits, join
 
 EYE_CORNERS = (33, 263)
 """Outer eye corners in MediaPipe's numbering: left and right in the picture."""
@@ -228,17 +228,6 @@ def prepare_portrait(
         (name,),
         ("",),
         torch.zeros(1, dtype=torch.bool),
-    )
-
-
-def join(parts: list[Portraits]) -> Portraits:
-    """Several sets of one picture size as one."""
-    return Portraits(
-        torch.cat([p.images for p in parts]),
-        torch.cat([p.landmarks for p in parts]),
-        tuple(name for p in parts for name in p.names),
-        tuple(group for p in parts for group in p.groups),
-        torch.cat([p.held_out for p in parts]),
     )
 
 
