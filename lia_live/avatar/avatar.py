@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lia_live.avatar.bundle import Label, layout, read_bundle, tidy_name, write_bundle
+from lia_live.avatar.bundle import header_of, layout, read_bundle, read_carrying, write_bundle
 from lia_live.avatar.consent import ANSWERS, Consent, is_consent
+from lia_live.avatar.label import Label, tidy_name
 from lia_live.avatar.picture import decode_picture
 from lia_live.avatar.portrait import portrait
 from lia_live.errors import AvatarError, ConfigError
 from lia_live.frame import Pixels
 from lia_live.model import LIA, Look, to_tensor
+from lia_live.model.weights_file import rounded
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,9 @@ class Avatar:
     """Whose portrait it is; None: not answered yet."""
     notes: tuple[str, ...] = ()
     """One-line remarks from building; not stored."""
+    network: LIA | None = field(default=None, repr=False)
+    """Made for this avatar and carried with it: float32 on the cpu, its numbers those of float16. Only it can
+    show the avatar, so its ``fingerprint`` is the avatar's. None: the model that everybody shares."""
 
     @classmethod
     def from_image(
@@ -53,11 +58,15 @@ class Avatar:
         *,
         face: int | None = None,
         name: str | None = None,
+        carry: bool = False,
     ) -> Avatar:
         """Find the face in a picture, cut it in ``model``'s framing, encode it once.
 
         ``image``: a file, or (H, W, 3) uint8 RGB. ``face``: which one, from 1, largest first; None: the largest.
-        Raises ``MediaError`` for what is no picture and ``AvatarError`` for one without a usable face.
+        ``carry``: the avatar takes a copy of ``model`` with it, rounded to float16 before it encodes, so that a
+        saved and loaded avatar is the same to the last bit.
+        Raises ``MediaError`` for what is no picture, ``AvatarError`` for one without a usable face and
+        ``WeightsError`` for a model to carry whose numbers do not fit float16.
         """
         if isinstance(image, np.ndarray):
             pixels = _checked(image)
@@ -73,6 +82,8 @@ class Avatar:
             where = "picture" if isinstance(image, np.ndarray) else image
             raise AvatarError(f"{where}: {error.message}", error.hint) from error
         device = next(model.parameters()).device
+        if carry:
+            model = rounded(model).to(device)
         with torch.no_grad():
             look = model.encode_appearance(to_tensor(cut.crop, device))
         return cls(
@@ -89,10 +100,14 @@ class Avatar:
             model_name=model.name,
             model_config=json.dumps(asdict(model.config), sort_keys=True),
             notes=notes + cut.notes,
+            network=model.cpu() if carry else None,
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the bundle. Raises ``StorageError``; no half bundle is left behind."""
+        """Write the bundle, the network with it if there is one.
+
+        Raises ``StorageError``; no half bundle is left behind.
+        """
         tensors = {
             "look.latent": self.look.latent,
             "look.motion": self.look.motion,
@@ -110,14 +125,29 @@ class Avatar:
             config=self.model_config,
             consent=self.consent,
             created_by=_created_by(),
+            network=None if self.network is None else header_of(self.network),
         )
-        write_bundle(path, label, tensors)
+        write_bundle(path, label, tensors, self.network)
 
     @classmethod
-    def load(cls, path: str | Path, model: LIA) -> Avatar:
-        """Read a bundle that was made with this very ``model``. Raises ``AvatarError`` for any other."""
-        config = model.config
-        label, tensors = read_bundle(path, config, model.fingerprint, model.name)
+    def load(cls, path: str | Path, model: LIA | None = None) -> Avatar:
+        """Read a bundle that was made with this very ``model``, or one that carries its own network.
+
+        A network in the bundle is used whatever ``model`` is. Raises ``AvatarError`` for a bundle that
+        carries none and was made with another model, or where no model is given.
+        """
+        carrying = read_carrying(path)
+        network: LIA | None = None
+        if carrying is not None:
+            label, tensors, network = carrying
+            config = network.config
+        elif model is None:
+            raise AvatarError(
+                f"{path} carries no network of its own", "give the model it was made with"
+            )
+        else:
+            config = model.config
+            label, tensors = read_bundle(path, config, model.fingerprint, model.name)
         landmarks = tensors.get("landmarks")
         levels = sum(key.startswith("look.features.") for key in layout(config, landmarks=False))
         return cls(
@@ -134,6 +164,7 @@ class Avatar:
             model_name=label.model,
             model_config=label.config,
             consent=label.consent,
+            network=network,
         )
 
     def with_consent(self, answer: Consent) -> Avatar:

@@ -2,55 +2,40 @@
 
 Tensors: ``look.latent``, ``look.motion``, ``look.features.0`` ... (coarse to fine), ``crop``, ``thumbnail`` and,
 for framings with a face, ``landmarks``. Metadata: what made it, for which model, whose portrait it is.
+A bundle may carry a network of its own: ``network.<key of its state_dict>`` in float16 and, in the metadata, the
+header of a weights file under ``network.``. Then it needs no other weights, and no other could show it.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from lia_live.avatar.consent import Consent, is_consent
+from lia_live.avatar.label import MAX_HEADER, NETWORK, REBUILD, REMAKE, Label, read_label
 from lia_live.avatar.portrait import THUMBNAIL
-from lia_live.errors import AvatarError, StorageError
+from lia_live.errors import AvatarError, WeightsError
 from lia_live.model.config import LIAConfig
-from lia_live.model.weights_file import write_atomically
-
-FORMAT: Final = "lia-live avatar"
-VERSION: Final = 1
-_MAX_HEADER: Final = 2**20
-_MAX_NAME: Final = 120
-_REBUILD: Final = "build it again from its picture (lia-live avatar build)"
-
-
-@dataclass(frozen=True)
-class Label:
-    """What a bundle says about itself."""
-
-    name: str
-    """For lists and buttons."""
-    model: str
-    """Name of the model that it was encoded with."""
-    fingerprint: str
-    """Of that model's weights."""
-    config: str
-    """That model's configuration, JSON."""
-    consent: Consent | None
-    """Whose portrait it is, if that was answered."""
-    created_by: str
-    """Program and version."""
+from lia_live.model.header import Header
+from lia_live.model.lia import LIA
+from lia_live.model.weights_file import (
+    describe_by,
+    expected_shapes,
+    fill,
+    skeleton,
+    stored_tensors,
+    take_tensors,
+    write_atomically,
+)
 
 
 def layout(config: LIAConfig, *, landmarks: bool) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
-    """Every tensor of a bundle for ``config``: name -> (dtype, shape)."""
+    """Every tensor of a bundle for ``config`` but a network's: name -> (dtype, shape)."""
     size = config.size
     tensors: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {
         "look.latent": (torch.float32, (1, config.latent_dim)),
@@ -66,75 +51,30 @@ def layout(config: LIAConfig, *, landmarks: bool) -> dict[str, tuple[torch.dtype
     return tensors
 
 
-def write_bundle(path: str | Path, label: Label, tensors: Mapping[str, Tensor]) -> None:
-    """Write a bundle, whole or not at all.
+def header_of(network: LIA) -> Header:
+    """The header with which a bundle carries ``network``."""
+    return Header(
+        config=network.config,
+        directions=network.directions,
+        name=network.name,
+        licence=network.licence,
+        dtype="float16",
+    )
 
-    Raises ``StorageError`` where there is no space or no permission.
+
+def write_bundle(
+    path: str | Path, label: Label, tensors: Mapping[str, Tensor], network: LIA | None = None
+) -> None:
+    """Write a bundle, whole or not at all; ``network``: what ``label.network`` is the header of.
+
+    Raises ``StorageError`` where there is no space or no permission, ``WeightsError`` for a network whose
+    numbers float16 cannot hold.
     """
-    metadata = {
-        "format": FORMAT,
-        "version": str(VERSION),
-        "name": label.name,
-        "model": label.model,
-        "fingerprint": label.fingerprint,
-        "config": label.config,
-        "consent": label.consent or "",
-        "created_by": label.created_by,
-    }
-    content = save({key: value.contiguous() for key, value in tensors.items()}, metadata)
-    write_atomically(Path(path), content)
-
-
-def read_label(path: str | Path) -> Label:
-    """What a bundle says about itself; none of its tensors is read. Raises ``AvatarError``, ``StorageError``."""
-    path = Path(path)
-    try:
-        if path.is_dir():
-            raise AvatarError(f"{path} is a folder, not an avatar", "name a bundle inside it")
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(0)
-            head = file.read(8)
-            length = int.from_bytes(head, "little")
-            if size == 0:
-                raise AvatarError(f"{path} is empty (0 bytes)", _REBUILD)
-            # A safetensors header is JSON, maybe padded: another file's first bytes are a huge number.
-            if len(head) < 8 or not 2 <= length <= _MAX_HEADER:
-                raise AvatarError(f"{path} is not an avatar bundle", _REBUILD)
-            header = json.loads(file.read(length))
-    except FileNotFoundError:
-        raise AvatarError(f"no such avatar: {path}", "check the path") from None
-    except PermissionError as error:
-        raise StorageError(f"{path} may not be read", "change its permissions") from error
-    except OSError as error:
-        raise AvatarError(f"{path} cannot be read ({error.strerror})", "check the path") from error
-    except (ValueError, RecursionError):
-        raise AvatarError(f"{path} is not an avatar bundle, or cut short", _REBUILD) from None
-    label = _label(path, header)
-    if size != 8 + length + _data_bytes(header):
-        raise AvatarError(f"{path} is damaged or cut short ({size} bytes)", _REBUILD)
-    return label
-
-
-def describe(path: str | Path) -> dict[str, Any]:
-    """What a bundle holds, for people and programs; its tensors are not read. Raises ``AvatarError``."""
-    label = read_label(path)
-    try:
-        config = json.loads(label.config)
-        size = config["size"]
-    except (ValueError, RecursionError, TypeError, KeyError):
-        raise AvatarError(f"{path} has a damaged label", _REBUILD) from None
-    return {
-        "name": label.name,
-        "model": label.model,
-        "fingerprint": label.fingerprint,
-        "size": size,
-        "config": config,
-        "consent": label.consent or "not answered",
-        "created_by": label.created_by,
-        "version": VERSION,
-        "bytes": Path(path).stat().st_size,
-    }
+    parts = {key: value.contiguous() for key, value in tensors.items()}
+    if network is not None:
+        stored = stored_tensors(network, "float16")
+        parts |= {NETWORK + key: value for key, value in stored.items()}
+    write_atomically(Path(path), save(parts, label.to_metadata()))
 
 
 def read_bundle(
@@ -149,95 +89,96 @@ def read_bundle(
         raise AvatarError(
             f"{path} was made for the model {label.model!r} ({label.fingerprint}), "
             f"not for {model!r} ({fingerprint})",
-            f"load that model with --weights, or {_REBUILD}",
+            f"load that model with --weights, or {REBUILD}",
         )
+    return label, _read_look(path, config, label)
+
+
+def read_carrying(path: str | Path) -> tuple[Label, dict[str, Tensor], LIA] | None:
+    """A bundle that carries its network: label, tensors of ``layout``, network; None where it carries none.
+
+    Raises ``AvatarError`` for any part that is damaged, incomplete, not finite or of another network.
+    """
+    label = read_label(path)
+    if label.network is None:
+        return None
+    return label, _read_look(path, label.network.config, label), _read_network(path, label)
+
+
+def read_network(path: str | Path) -> LIA | None:
+    """The network that a bundle carries (float32, cpu, eval mode), None where it carries none.
+
+    Its avatar is not read. Raises ``AvatarError``, ``StorageError``.
+    """
+    label = read_label(path)
+    return None if label.network is None else _read_network(path, label)
+
+
+def _read_look(path: str | Path, config: LIAConfig, label: Label) -> dict[str, Tensor]:
     expected = layout(config, landmarks=config.framing.kind == "face")
-    allowed = (
-        sum(dtype.itemsize * _count(shape) for dtype, shape in expected.values()) + 2 * _MAX_HEADER
-    )
+    _check_size(path, expected, label)
     try:
-        size = Path(path).stat().st_size
-        if size > allowed:
-            raise AvatarError(f"{path} has {size} bytes, more than its model asks for", _REBUILD)
         with safe_open(path, framework="pt") as file:
-            keys = set(file.keys())
+            keys = {key for key in list(file.keys()) if not _of_network(key, label)}
             if keys != set(expected):
                 strange = sorted(keys ^ set(expected))
                 raise AvatarError(
-                    f"{path} has missing or unknown parts: {', '.join(strange[:3])}", _REBUILD
+                    f"{path} has missing or unknown parts: {', '.join(strange[:3])}", REBUILD
                 )
             # Shapes are compared on views of the file: nothing is allocated for a wrong one.
             for key, (_, shape) in expected.items():
                 if tuple(file.get_slice(key).get_shape()) != shape:
-                    raise AvatarError(f"{path}: {key} has the wrong shape", _REBUILD)
+                    raise AvatarError(f"{path}: {key} has the wrong shape", REBUILD)
             tensors: dict[str, Tensor] = {key: file.get_tensor(key).clone() for key in expected}
     except (SafetensorError, OSError) as error:
         # An incomplete buffer, offsets that overlap, a dtype it has never heard of.
-        raise AvatarError(f"{path} is damaged or cut short ({error})", _REBUILD) from error
+        raise AvatarError(f"{path} is damaged or cut short ({error})", REBUILD) from error
     for key, (dtype, _) in expected.items():
         if tensors[key].dtype != dtype:
-            raise AvatarError(f"{path}: {key} is {tensors[key].dtype}, not {dtype}", _REBUILD)
+            raise AvatarError(f"{path}: {key} is {tensors[key].dtype}, not {dtype}", REBUILD)
         if dtype.is_floating_point and not bool(torch.isfinite(tensors[key]).all()):
-            raise AvatarError(f"{path}: {key} has values that are not finite", _REBUILD)
-    return label, tensors
+            raise AvatarError(f"{path}: {key} has values that are not finite", REBUILD)
+    return tensors
 
 
-def tidy_name(name: str) -> str:
-    """A name as one short printable line: it will be shown in terminals and pages."""
-    printable = "".join(sign if sign.isprintable() else " " for sign in name)
-    return " ".join(printable.split())[:_MAX_NAME] or "avatar"
-
-
-def _data_bytes(header: object) -> int:
-    """Bytes of tensors that a safetensors header announces; -1 for one that makes no sense."""
-    if not isinstance(header, dict):
-        return -1
-    last = 0
-    for key, entry in header.items():
-        if key == "__metadata__":
-            continue
-        offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
-        if not isinstance(offsets, list) or not all(type(offset) is int for offset in offsets):
-            return -1
-        last = max([last, *offsets])
-    return last
-
-
-def _label(path: Path, header: object) -> Label:
-    metadata = header.get("__metadata__") if isinstance(header, dict) else None
-    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
-        raise AvatarError(f"{path} is not an avatar bundle", _REBUILD)
-    fields = {key: value for key, value in metadata.items() if isinstance(value, str)}
-    version = fields.get("version", "")
-    if version != str(VERSION):
-        newer = version.isdecimal() and int(version[:9]) > VERSION
+def _read_network(path: str | Path, label: Label) -> LIA:
+    header = label.network
+    assert header is not None  # asked by whoever calls
+    config = header.config
+    _check_size(path, layout(config, landmarks=config.framing.kind == "face"), label)
+    try:
+        with safe_open(path, framework="pt") as file:
+            network, tensors = take_tensors(file, header, NETWORK, stored=("F16",))
+        fill(network, tensors, "its weights")
+    except WeightsError as error:
+        raise AvatarError(f"{path}: the network in it: {error.message}", REMAKE) from error
+    except (SafetensorError, OSError) as error:
+        raise AvatarError(f"{path} is damaged or cut short ({error})", REMAKE) from error
+    describe_by(network, header)
+    if network.fingerprint != label.fingerprint:
         raise AvatarError(
-            f"{path} has bundle version {tidy_name(version)[:9]}, this program reads {VERSION}",
-            "update lia-live" if newer else _REBUILD,
+            f"{path}: the network in it is not the one the avatar was made with", REMAKE
         )
-    wanted = {
-        "format",
-        "version",
-        "name",
-        "model",
-        "fingerprint",
-        "config",
-        "consent",
-        "created_by",
-    }
-    if set(fields) != wanted or set(metadata) != wanted:
-        raise AvatarError(f"{path} has missing or unknown labels", _REBUILD)
-    consent = fields["consent"] or None
-    if consent is not None and not is_consent(consent):
-        raise AvatarError(f"{path} has an unknown consent answer", _REBUILD)
-    return Label(
-        name=tidy_name(fields["name"]),
-        model=tidy_name(fields["model"]),
-        fingerprint=tidy_name(fields["fingerprint"]),
-        config=fields["config"],
-        consent=consent,
-        created_by=tidy_name(fields["created_by"]),
-    )
+    return network
+
+
+def _of_network(key: str, label: Label) -> bool:
+    """Whether this part belongs to a network that the bundle says it carries."""
+    return label.network is not None and key.startswith(NETWORK)
+
+
+def _check_size(path: str | Path, expected: Mapping[str, Any], label: Label) -> None:
+    """Refuse a file with more bytes than its parts take; nothing of it has been read yet."""
+    allowed = sum(dtype.itemsize * _count(shape) for dtype, shape in expected.values())
+    if label.network is not None:
+        shapes = expected_shapes(skeleton(label.network.config))
+        allowed += sum(torch.float16.itemsize * _count(shape) for shape in shapes.values())
+    try:
+        size = Path(path).stat().st_size
+    except OSError as error:
+        raise AvatarError(f"{path} cannot be read ({error.strerror})", "check the path") from error
+    if size > allowed + 2 * MAX_HEADER:
+        raise AvatarError(f"{path} has {size} bytes, more than its model asks for", REBUILD)
 
 
 def _count(shape: tuple[int, ...]) -> int:

@@ -69,6 +69,11 @@ def _info(flags: argparse.Namespace, interrupts: Interrupts) -> int:
     answers = {str(answer): sentence for answer, sentence in SENTENCES.items()}
     print(f"avatar:      {about['name']}, {size}x{size}, {about['bytes'] / 1e6:.1f} MB")
     print(f"model:       {about['model']}, fingerprint {about['fingerprint']}")
+    carried = about["network"]
+    if carried is not None:
+        million = carried["parameters"] / 1e6
+        print(f"network:     its own, {carried['name']}, {million:.1f} million parameters")
+        print(f"licence:     {carried['licence'] or 'none given'}")
     print(f"consent:     {answers.get(about['consent'], 'not answered yet')}")
     print(f"created by:  {about['created_by']}")
     return 0

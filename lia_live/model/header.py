@@ -113,7 +113,7 @@ def _config(value: Any) -> LIAConfig:
     try:
         return LIAConfig(**entries, framing=Framing(**framing))
     except ConfigError as error:
-        raise WeightsError(f"its header is out of range: {error.message}", REMAKE) from error
+        raise WeightsError(f"its header is out of range: {error.message[:120]}", REMAKE) from error
 
 
 def _directions(value: Any) -> tuple[Direction, ...]:
@@ -143,6 +143,10 @@ def _entries(value: Any, kind: type[Any], where: str) -> dict[str, Any]:
 
 
 def _number(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise WeightsError(f"{where} must be a finite number, got {value!r}", REMAKE)
-    return float(value)
+    try:
+        number = float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:  # JSON's whole numbers have no end
+        number = math.inf
+    if isinstance(value, bool) or not math.isfinite(number):
+        raise WeightsError(f"{where} must be a finite number, got {str(value)[:40]!r}", REMAKE)
+    return number

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -26,7 +27,8 @@ MAX_BYTES = 1 << 30
 NAMED_AT_MOST = 4
 """How many wrong keys a message lists."""
 WRONG_NETWORK = "these weights are for another network or damaged: fetch or convert them again"
-_STORED = {"F16": torch.float16, "F32": torch.float32}
+STORED = ("F16", "F32")
+"""The dtypes of a weights file, in safetensors' words."""
 
 
 def read_weights(path: Path) -> LIA:
@@ -39,14 +41,7 @@ def read_weights(path: Path) -> LIA:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             header = Header.from_metadata(file.metadata())
-            names = list(file.keys())
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
-            dtypes = {name: str(file.get_slice(name).get_dtype()) for name in names}
-            network = skeleton(header.config)
-            check_shapes(shapes, expected_shapes(network))
-            _check_dtypes(dtypes)
-            # copy: what safetensors returns may be a view of the mapped file, which others may rewrite
-            tensors = {name: file.get_tensor(name).to(torch.float32, copy=True) for name in names}
+            network, tensors = take_tensors(file, header)
     except SafetensorError as error:
         raise WeightsError(
             f"{path.name} is not a whole safetensors file ({str(error)[:120]})",
@@ -55,12 +50,35 @@ def read_weights(path: Path) -> LIA:
     except WeightsError as error:
         raise WeightsError(f"{path.name}: {error.message}", error.hint) from error
     fill(network, tensors, path.name)
-    network.name, network.licence, network.directions = (
-        header.name,
-        header.licence,
-        header.directions,
-    )
+    describe_by(network, header)
     return network
+
+
+def take_tensors(
+    file: Any, header: Header, prefix: str = "", stored: Collection[str] = STORED
+) -> tuple[LIA, dict[str, Tensor]]:
+    """From an open safetensors file: the skeleton that ``header`` describes, and its tensors, float32.
+
+    ``prefix``: what the names of the network's tensors begin with; others are not looked at. ``stored``: the
+    dtypes allowed. Keys, shapes and dtypes are compared before a tensor is read; ``fill`` looks at the numbers.
+    Raises ``WeightsError``, ``SafetensorError``.
+    """
+    names = list(file.keys())
+    keys = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+    shapes = {key: tuple(file.get_slice(prefix + key).get_shape()) for key in keys}
+    dtypes = {key: str(file.get_slice(prefix + key).get_dtype()) for key in keys}
+    network = skeleton(header.config)
+    check_shapes(shapes, expected_shapes(network))
+    _check_dtypes(dtypes, stored)
+    # copy: what safetensors returns may be a view of the mapped file, which others may rewrite
+    tensors = {key: file.get_tensor(prefix + key).to(torch.float32, copy=True) for key in keys}
+    return network, tensors
+
+
+def describe_by(network: LIA, header: Header) -> None:
+    """Give ``network`` the name, licence and directions of its header."""
+    network.name, network.licence = header.name, header.licence
+    network.directions = header.directions
 
 
 def save_weights(
@@ -88,6 +106,16 @@ def save_weights(
         dtype=dtype,
         extra=dict(metadata or {}),
     )
+    tensors = stored_tensors(model, dtype)
+    write_atomically(path, safetensors_bytes(tensors, metadata=header.to_metadata()))
+    return path
+
+
+def stored_tensors(model: LIA, dtype: str) -> dict[str, Tensor]:
+    """Everything of ``model`` as a file keeps it: cpu, "float16" or "float32", memory of its own.
+
+    Raises ``WeightsError`` for numbers that are not finite or do not fit.
+    """
     stored = getattr(torch, DTYPES[DTYPES.index(dtype)])
     tensors = {
         key: value.detach().to("cpu", stored).contiguous().clone()
@@ -99,8 +127,20 @@ def save_weights(
             f"not saved: {_some(bad)} hold numbers that are not finite as {dtype}",
             "training diverged, or the numbers need dtype float32",
         )
-    write_atomically(path, safetensors_bytes(tensors, metadata=header.to_metadata()))
-    return path
+    return tensors
+
+
+def rounded(model: LIA) -> LIA:
+    """A copy of ``model`` as a float16 file would give it back: float32 on the cpu, eval mode.
+
+    Raises ``WeightsError`` for numbers that are not finite or do not fit.
+    """
+    network = skeleton(model.config)
+    tensors = {key: value.float() for key, value in stored_tensors(model, "float16").items()}
+    fill(network, tensors, model.name)
+    network.name, network.licence = model.name, model.licence
+    network.directions = model.directions
+    return network
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -204,11 +244,12 @@ def fill(network: LIA, tensors: Mapping[str, Tensor], where: str) -> None:
     network.eval()
 
 
-def _check_dtypes(dtypes: Mapping[str, str]) -> None:
-    wrong = [f"{key} is {dtype}" for key, dtype in sorted(dtypes.items()) if dtype not in _STORED]
+def _check_dtypes(dtypes: Mapping[str, str], stored: Collection[str]) -> None:
+    wrong = [f"{key} is {dtype}" for key, dtype in sorted(dtypes.items()) if dtype not in stored]
     if wrong:
+        allowed = "neither F16 nor F32" if len(stored) > 1 else f"not {', '.join(stored)}"
         raise WeightsError(
-            f"{len(wrong)} tensors are neither F16 nor F32 ({'; '.join(wrong[:2])})",
+            f"{len(wrong)} tensors are {allowed} ({'; '.join(wrong[:2])})",
             "save the weights with dtype float16 or float32",
         )
 
