@@ -163,12 +163,17 @@ def unpack_optimiser(
     prefix: str, optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]
 ) -> None:
     """Put back what ``pack_optimiser`` took out; learning rates stay the optimiser's own."""
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         head, _, rest = key.partition(".")
-        if head == prefix:
-            index, _, name = rest.partition(".")
-            state.setdefault(int(index), {})[name] = value
+        if head != prefix:
+            continue
+        index, _, name = rest.partition(".")
+        like = parameters[int(index)]
+        if value.shape == like.shape:  # laid out as the parameter is: fused kernels rely on it
+            value = torch.empty_like(like).copy_(value)
+        state.setdefault(int(index), {})[name] = value
     optimiser.load_state_dict(
         {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
     )

@@ -142,7 +142,7 @@ class Performer:
         ``size``: S, side of the pictures; ``raster``: R, side of the maps (default 64 up to size
         64, else 128). Everything random comes from ``generator`` (on the performer's device).
         """
-        raster = raster or _raster_side(size)
+        raster = raster or raster_side(size)
         config, batch, index = self.config, len(index), index.to(self.device)
         own = self.rig.own[index]
         source = sample_theta(own, generator, config.motion)
@@ -191,7 +191,7 @@ class Performer:
         """One driver picture (B, 3, S, S) for each portrait in ``index``, and its theta (B, 16)."""
         batch, index = len(index), index.to(self.device)
         theta = sample_theta(self.rig.own[index], generator, self.config.motion)
-        pictures = self._paint(self._scene(index, theta, raster or _raster_side(size)), size)
+        pictures = self._paint(self._scene(index, theta, raster or raster_side(size)), size)
         pictures = self._relight(pictures, 1, self.config.light.shared, generator)
         pictures = self._relight(pictures, 1, self.config.light.driver, generator)
         pictures = as_camera(pictures, self.config.light.driver, generator)
@@ -202,7 +202,7 @@ class Performer:
         self, portrait: int, theta: Tensor, size: int = 256, raster: int | None = None
     ) -> Tensor:
         """Frames (T, 3, S, S) in [-1, 1] of one portrait performing ``theta`` (T, 16)."""
-        raster = raster or max(128, _raster_side(size))
+        raster = raster or max(128, raster_side(size))
         frames = []
         for part in theta.to(self.device).split(16):
             index = torch.full((len(part),), portrait, device=self.device)
@@ -341,7 +341,7 @@ class Performer:
         return colour(cheeks).mean(1).clamp(0.15, 0.9).sqrt(), colour(lips)
 
 
-def _raster_side(size: int) -> int:
+def raster_side(size: int) -> int:
     return 64 if size <= 64 else 128
 
 

@@ -153,20 +153,8 @@ def first_weights(scale: float = 1.0) -> TrainConfig:
 def continued(scale: float = 1.0) -> TrainConfig:
     """Finished weights trained on, at their full size, with real clips mixed in: for ``--base``."""
     stage = Stage(
-        size=128,
-        joint_steps=_steps(1200, scale),
-        batch=8,
-        single_steps=1,
-        single_batch=16,
-        oracle=(0.0, 0.0),
-        learning_rate=2e-3,
-        single_learning_rate=2e-3,
-        region_share=0.8,
-        clips=0.2,
-    )
-    full = Stage(
         size=256,
-        joint_steps=_steps(400, scale),
+        joint_steps=_steps(1500, scale),
         batch=8,
         single_steps=1,
         single_batch=16,
@@ -178,7 +166,7 @@ def continued(scale: float = 1.0) -> TrainConfig:
     )
     return TrainConfig(
         model=LIAConfig(size=256, width=0.25, latent_dim=256, motion_dim=20),
-        stages=(stage, full),
+        stages=(stage,),
         ema=0.995,
     )
 

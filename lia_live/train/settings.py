@@ -105,9 +105,7 @@ def _assigned(base: Any, keys: list[str], value: Any, whole: str) -> Any:
     key, *rest = keys
     if isinstance(base, tuple):
         if not key.isdigit() or int(key) >= len(base):
-            raise ConfigError(
-                f"unknown key {whole}", f"{key!r} must be a number below {len(base)}"
-            )
+            raise ConfigError(f"unknown key {whole}", f"{key!r} must be a number below {len(base)}")
         index = int(key)
         return (*base[:index], _assigned(base[index], rest, value, whole), *base[index + 1 :])
     if not is_dataclass(base) or isinstance(base, type):
@@ -116,9 +114,7 @@ def _assigned(base: Any, keys: list[str], value: Any, whole: str) -> Any:
     if key not in hints:
         raise ConfigError(f"unknown key {whole}", _nearest(key, hints))
     now = getattr(base, key)
-    changed = (
-        _assigned(now, rest, value, whole) if rest else _fitted(now, value, hints[key], whole)
-    )
+    changed = _assigned(now, rest, value, whole) if rest else _fitted(now, value, hints[key], whole)
     return replace(base, **{key: changed})
 
 
@@ -159,7 +155,8 @@ def _fitted_tuple(now: Any, value: Any, kinds: tuple[Any, ...], name: str) -> tu
     if len(kinds) == 2 and kinds[1] is Ellipsis:
         under = [now[min(i, len(now) - 1)] if now else None for i in range(len(value))]
         if is_dataclass(kinds[0]):
-            under = [place if place is not None else kinds[0]() for place in under]
+            make: Any = kinds[0]
+            under = [place if place is not None else make() for place in under]
         return tuple(
             _fitted(place, one, kinds[0], f"{name}.{i}")
             for i, (place, one) in enumerate(zip(under, value, strict=True))

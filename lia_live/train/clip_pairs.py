@@ -1,0 +1,190 @@
+"""Pairs from real clips: two frames of one person, with what their landmarks tell about motion and flow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from lia_live.errors import ConfigError
+from lia_live.train import mesh
+from lia_live.train.clips import Clips
+from lia_live.train.motion import (
+    BLINK_L,
+    BLINK_R,
+    GAZE_X,
+    GAZE_Y,
+    OPEN,
+    PITCH,
+    ROLL,
+    SCALE,
+    SMILE,
+    YAW,
+    X,
+    Y,
+    mirrored,
+)
+from lia_live.train.paint import LightConfig, apply_colour, as_camera, colour_change
+from lia_live.train.pairs import Pairs
+from lia_live.train.performer import HIDDEN_BEHIND, raster_side
+from lia_live.train.raster import rasterise
+from lia_live.train.rig import Rig
+
+MEASURED: Final = (YAW, PITCH, ROLL, X, Y, SCALE, OPEN, SMILE, BLINK_L, BLINK_R, GAZE_X, GAZE_Y)
+"""Labels that the landmarks of a single frame give; the others are gestures relative to a rest."""
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """How two frames become a pair."""
+
+    first_source: float = 0.0
+    """Share of pairs whose source is the clip's first frame: the picture that is going to be animated."""
+    same_frame: float = 0.1
+    """Share of pairs whose target is the source itself: teaches sharp copying."""
+    mirror: float = 0.5
+    """Share of pairs that are mirrored."""
+    reframe: float = 0.5
+    """Share of pairs that are shifted and enlarged a little, both frames alike."""
+
+    def __post_init__(self) -> None:
+        for name in ("first_source", "same_frame", "mirror", "reframe"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"clips.{name} must be in [0, 1], got {getattr(self, name)}")
+
+
+class ClipPairs:
+    """Draws pairs from clips, on one device."""
+
+    def __init__(
+        self,
+        clips: Clips,
+        device: torch.device | str = "cpu",
+        config: ClipConfig | None = None,
+        light: LightConfig | None = None,
+    ) -> None:
+        self.device = torch.device(device)
+        self.config = config or ClipConfig()
+        self.light = light or LightConfig()
+        self._frames = clips.frames.to(self.device)
+        self._landmarks = clips.landmarks.to(self.device)
+        self._starts = clips.starts.to(self.device)
+        self._face = torch.from_numpy(_face_triangles()).to(self.device)
+        self._weight = torch.tensor(mesh.REGION_WEIGHTS, device=self.device)
+        known = torch.zeros(16, device=self.device)
+        known[list(MEASURED)] = 1
+        self._known = known
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    def pairs(self, index: Tensor, generator: torch.Generator, size: int) -> Pairs:
+        """One pair from each clip in ``index`` (B,) int64; pictures ``size`` pixels wide.
+
+        Everything random comes from ``generator``, which lives on this object's device.
+        """
+        config, index, batch = self.config, index.to(self.device), len(index)
+        source, target = self._two_frames(index, generator)
+        shift, zoom = self._reframing(batch, generator)
+        side = self._frames.shape[-1]
+        points = self._landmarks[torch.cat([source, target])]
+        twice = torch.cat([shift, shift])[:, None]
+        points = points.clone()
+        points[..., :2] = (points[..., :2] - side / 2) * torch.cat([zoom, zoom])[:, None, None]
+        points[..., :2] += side / 2 + twice * side
+        points[..., 2] *= torch.cat([zoom, zoom])[:, None]
+        rig = Rig(points, side)
+
+        pictures = self._pictures(
+            torch.cat([source, target]), shift.repeat(2, 1), zoom.repeat(2), size
+        )
+        matrix, offset = colour_change(batch, self.light.shared, generator)
+        pictures = apply_colour(pictures, matrix.repeat(2, 1, 1), offset.repeat(2, 1, 1, 1))
+        still, moving = pictures.chunk(2)
+        driver = apply_colour(moving, *colour_change(batch, self.light.driver, generator))
+        driver = as_camera(driver, self.light.driver, generator)
+        displacement, valid, weights = self._correspondence(rig, batch, raster_side(size))
+
+        flipped = torch.rand(batch, generator=generator, device=self.device) < config.mirror
+        maps = flipped[:, None, None, None]
+        still, moving, driver, displacement, valid, weights = (
+            torch.where(maps, value.flip(3), value)
+            for value in (still, moving, driver, displacement, valid, weights)
+        )
+        sign = torch.where(maps, displacement.new_tensor([-1, 1]).view(1, 2, 1, 1), 1.0)
+        theta = torch.where(flipped.repeat(2)[:, None], mirrored(rig.own), rig.own)
+        return Pairs(
+            still,
+            moving,
+            driver,
+            displacement * sign,
+            valid,
+            weights,
+            theta[:batch],
+            theta[batch:],
+            self._known.repeat(batch, 1),
+            torch.zeros(batch, device=self.device),
+        )
+
+    def _two_frames(self, index: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """(B,) int64 twice: frames of source and target."""
+        draw = torch.rand(len(index), 4, generator=generator, device=self.device)
+        first, length = self._starts[index], self._starts[index + 1] - self._starts[index]
+        source = first + (draw[:, 0] * length).long().clamp(max=length - 1)
+        source = torch.where(draw[:, 2] < self.config.first_source, first, source)
+        target = first + (draw[:, 1] * length).long().clamp(max=length - 1)
+        return source, torch.where(draw[:, 3] < self.config.same_frame, source, target)
+
+    def _reframing(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Shift (B, 2) in sides and enlargement (B,), never showing what lies outside the frame."""
+        draw = torch.rand(batch, 4, generator=generator, device=self.device)
+        chosen = draw[:, 0] < self.config.reframe
+        zoom = torch.where(chosen, 1 + 0.12 * draw[:, 1], 1.0)
+        return (zoom[:, None] - 1) * (draw[:, 2:] - 0.5), zoom
+
+    def _pictures(self, frames: Tensor, shift: Tensor, zoom: Tensor, size: int) -> Tensor:
+        """(N, 3, size, size) in [-1, 1] of frames (N,), moved as the landmarks are."""
+        pictures = self._frames[frames].float() / 127.5 - 1
+        while pictures.shape[-1] >= 2 * size:
+            pictures = functional.avg_pool2d(pictures, 2)
+        if pictures.shape[-1] == size and bool((zoom == 1).all()):
+            return pictures
+        middle = (torch.arange(size, device=self.device) + 0.5) * (2 / size) - 1
+        plane = torch.stack(torch.meshgrid(middle, middle, indexing="xy"), -1)
+        grid = (plane - 2 * shift[:, None, None]) / zoom[:, None, None, None]
+        return functional.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+
+    def _correspondence(self, rig: Rig, batch: int, side: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Displacement, validity and region weights of the targets (second half) towards the sources."""
+        still, moving = rig.rest[:batch], rig.rest[batch:]
+        seen, wanted = (rasterise(points, rig.triangles, side) for points in (still, moving))
+        place = wanted.interpolate(still)  # (B, 3, R, R): where each target pixel's stuff is
+        depth = seen.interpolate(still[..., 2:])
+        grid = (place[:, :2] * 2 - 1).permute(0, 2, 3, 1)
+        there = functional.grid_sample(
+            depth, grid, mode="nearest", padding_mode="border", align_corners=False
+        )
+        triangle = wanted.triangle.clamp(min=0)
+        valid = (
+            (self._face[triangle] & (wanted.triangle >= 0))[:, None]
+            & (grid.abs() <= 1).all(3)[:, None]
+            & (place[:, 2:] <= there + HIDDEN_BEHIND)
+        )
+        middle = (torch.arange(side, device=self.device) + 0.5) / side
+        here = torch.stack(torch.meshgrid(middle, middle, indexing="xy"))
+        weights = self._weight[rig.regions[triangle]][:, None]
+        weights = weights / weights.mean((2, 3), keepdim=True)
+        return (place[:, :2] - here) * valid, valid.float(), weights
+
+
+def _face_triangles() -> NDArray[np.bool_]:
+    """(T,) bool: triangles of skin and eyes, whose landmarks were found in the picture."""
+    corners = mesh.triangles()
+    skin = corners.max(1) < mesh.FACE.stop
+    eyes = (corners.min(1) >= mesh.EYEBALLS[0].start) & (corners.max(1) < mesh.EYEBALLS[1].stop)
+    return np.asarray(skin | eyes)

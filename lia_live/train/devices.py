@@ -1,0 +1,80 @@
+"""Where training runs: Lightning Fabric opened for a device, a number of processes and a precision."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from lia_live.errors import ConfigError
+from lia_live.model.weights import pick_device
+from lia_live.render.engines import computes_bf16
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+def open_fabric(device: str = "auto", processes: int = 1, precision: Precision = "auto") -> Fabric:
+    """Fabric, launched: from here on every process runs the same code.
+
+    ``device``: "auto", "cpu", "cuda", "mps"; ``processes``: on this machine. Under ``torchrun`` its own numbers
+    hold. Raises ``DeviceError`` for a device that is not there, ``ConfigError`` without Fabric.
+    """
+    fabric_class = _fabric_class()
+    where = pick_device(device)
+    if where.type == "cuda" and processes > torch.cuda.device_count():
+        raise ConfigError(
+            f"{processes} GPUs were asked for, there are {torch.cuda.device_count()}",
+            f"use --devices {torch.cuda.device_count()}",
+        )
+    local, nodes = processes, 1
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        local = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // local
+    several = local * nodes > 1
+    fabric = fabric_class(
+        accelerator=where.type,
+        devices=local if where.index is None or several else [where.index],
+        num_nodes=nodes,
+        strategy="ddp" if several else "auto",
+        precision="bf16-mixed" if chosen_precision(where, precision) == "bf16" else "32-true",
+    )
+    fabric.launch()
+    return fabric
+
+
+def chosen_precision(device: torch.device, precision: Precision) -> Literal["fp32", "bf16"]:
+    """What "auto" means on ``device``: bf16 where it is computed rather than emulated."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if device.type == "cpu" and computes_bf16() else "fp32"
+
+
+def _fabric_class() -> type[Fabric]:
+    try:
+        import lightning_fabric
+    except ImportError:
+        raise ConfigError(
+            "training needs lightning-fabric, which is not installed",
+            'install the extra: pip install "lia-live[train]"',
+        ) from None
+    return lightning_fabric.Fabric
+
+
+def average_gradients(fabric: Fabric, parameters: list[torch.nn.Parameter]) -> None:
+    """Replace each gradient by its mean over all processes; nothing to do for one.
+
+    By hand, in one piece, rather than by a wrapper around the network: joint and encoder-only steps take
+    turns on the same parameters, and each reduces just what it has.
+    """
+    if fabric.world_size == 1:
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    flat: Any = fabric.all_reduce(torch.cat([g.flatten() for g in gradients]), reduce_op="mean")
+    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(mean.view(gradient.shape))

@@ -1,0 +1,68 @@
+"""What a joint step minimises: every term by name, each a mean over samples, and their weighted sum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lia_live.train import losses
+from lia_live.train.pairs import Pairs
+from lia_live.train.schedule import Stage
+from lia_live.train.teacher import ALPHA_GAIN, Rendered
+
+Perceptual = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""(image, target, region) -> scalar: ``train.perceptual``."""
+
+
+def joint_terms(
+    out: Rendered, pairs: Pairs, stage: Stage, labels: int, perceptual: Perceptual | None
+) -> dict[str, Tensor]:
+    """The unweighted terms that this stage gives a weight to, except the adversarial one."""
+    weights, size = stage.losses, stage.size
+    image = out.image.float()
+    region = _regions(pairs.weights_at(size), stage.region_share)
+    terms: dict[str, Tensor] = {}
+    terms["pixels"], terms["gradients"] = losses.pyramid_l1(
+        image, pairs.target, region, weights.scales
+    )
+    if weights.flow:
+        terms["flow"] = _flow(out.raws, pairs, stage.region_share)
+    if weights.mask:
+        logits = out.raws[-1][:, 2:3]
+        wanted = functional.binary_cross_entropy_with_logits(
+            logits, pairs.valid_at(size), reduction="none"
+        )
+        terms["mask"] = (wanted.mean((1, 2, 3)) * pairs.performed).mean()
+    if labels and weights.motion:
+        terms["motion"] = losses.motion_distance(
+            out.alpha_source.float(), pairs.theta_source, ALPHA_GAIN, pairs.known
+        ) + losses.motion_distance(
+            out.alpha_driver.float(), pairs.theta_target, ALPHA_GAIN, pairs.known
+        )
+    if weights.free and labels < out.alpha_driver.shape[1]:
+        terms["free"] = out.alpha_driver[:, labels:].float().square().mean()
+    if weights.perceptual and perceptual is not None:
+        terms["perceptual"] = perceptual(image, pairs.target, region)
+    return terms
+
+
+def weighted(terms: dict[str, Tensor], weights: losses.LossWeights) -> Tensor:
+    """The scalar to descend."""
+    return torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
+
+
+def _flow(raws: list[Tensor], pairs: Pairs, region_share: float) -> Tensor:
+    """Mean over the levels."""
+    levels = []
+    for raw in raws:
+        side = raw.shape[-1]
+        known = pairs.valid_at(side) * _regions(pairs.weights_at(side), region_share)
+        levels.append(losses.flow_distance(raw[:, :2], pairs.flow_at(side), known))
+    return torch.stack(levels).mean()
+
+
+def _regions(weights: Tensor, share: float) -> Tensor:
+    return 1 + share * (weights - 1)

@@ -1,0 +1,140 @@
+"""A whole training run: data read, folder locked, processes started, loop run, weights written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from lia_live.errors import ConfigError
+from lia_live.model import load_model, save_weights
+from lia_live.render.memory import keep_freed_memory
+from lia_live.train.checkpoints import locked
+from lia_live.train.data import Data
+from lia_live.train.devices import open_fabric
+from lia_live.train.loop import Pace, Run
+from lia_live.train.objective import Perceptual
+from lia_live.train.perceptual import FixedFeatures, load_perceptual
+from lia_live.train.prepared import Prepared
+from lia_live.train.reporting import FolderReporter, Quiet, Reporter
+from lia_live.train.schedule import PRESETS, TrainConfig
+from lia_live.train.settings import assign, read_toml
+
+WEIGHTS = "weights.safetensors"
+"""What a finished run leaves in its folder."""
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """What ``lia-live train`` may be told."""
+
+    data: Path
+    """Made by ``lia-live train prepare``."""
+    folder: Path
+    """Where the run lives."""
+    preset: str = "first"
+    scale: float = 1.0
+    """Multiplies the preset's steps."""
+    config: Path | None = None
+    """A TOML file over the preset."""
+    settings: tuple[str, ...] = ()
+    """``key=value`` over that."""
+    base: str | None = None
+    """Weights to go on from."""
+    vgg: Path | None = None
+    """VGG19's weights for the perceptual loss."""
+    device: str = "auto"
+    processes: int = 1
+    threads: int | None = None
+    """Of the CPU; None leaves it to torch."""
+    resume: bool = False
+    name: str = "lia-live custom"
+    licence: str = ""
+    pace: Pace = field(default_factory=Pace)
+
+
+def train(
+    job: TrainJob,
+    line: Callable[[str], None],
+    status: Callable[[str], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Path | None:
+    """Run ``job``; the weights' file, or None where ``stop`` ended it early (``--resume`` goes on).
+
+    Every process of the run calls this; only the first prints and writes. Raises ``LiaLiveError``.
+    """
+    if job.threads is not None:
+        torch.set_num_threads(job.threads)
+    keep_freed_memory()
+    base = load_model(job.base, "cpu") if job.base is not None else None
+    config = resolve(job.preset, job.scale, job.config, job.settings)
+    if base is not None:
+        config = replace(config, model=base.config)
+    prepared = Prepared.load(job.data)
+    fabric = open_fabric(job.device, job.processes, config.precision)
+    with ExitStack() as closing:
+        reporter: Reporter = Quiet()
+        if fabric.is_global_zero:
+            closing.enter_context(locked(job.folder))
+            reporter = FolderReporter(job.folder, line, status)
+            closing.callback(reporter.close)
+            line(_opening(config, prepared, fabric.device, fabric.world_size))
+        perceptual: Perceptual | None = None
+        if any(stage.losses.perceptual for stage in config.stages):
+            if job.vgg is not None:
+                perceptual = load_perceptual(job.vgg, fabric.device)
+            else:
+                perceptual = FixedFeatures().to(fabric.device)
+                reporter.say(
+                    "no VGG19 weights: fixed filters take the perceptual loss's place "
+                    "(`lia-live train fetch-vgg` gets them, --vgg FILE uses them)"
+                )
+        data = Data.of(prepared, fabric.device)
+        run = Run(
+            config,
+            data,
+            job.folder,
+            fabric,
+            base=base,
+            perceptual=perceptual,
+            reporter=reporter,
+            pace=job.pace,
+            resume=job.resume,
+        )
+        if not run.train(stop):
+            reporter.say(f"stopped at step {run.progress.total}; --resume goes on from there")
+            return None
+        out = job.folder / WEIGHTS
+        if fabric.is_global_zero:
+            model = run.finished()
+            save_weights(model, out, name=job.name, licence=job.licence, dtype="float16")
+            reporter.say(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+        return out
+
+
+def resolve(preset: str, scale: float, config: Path | None, settings: Sequence[str]) -> TrainConfig:
+    """The preset, a TOML file over it, ``key=value`` words over that. Raises ``ConfigError``."""
+    if preset not in PRESETS:
+        raise ConfigError(f"there is no preset {preset!r}", f"choose one of {', '.join(PRESETS)}")
+    resolved = PRESETS[preset](scale)
+    if config is not None:
+        resolved = read_toml(resolved, config)
+    return assign(resolved, settings)
+
+
+def _opening(config: TrainConfig, prepared: Prepared, device: torch.device, processes: int) -> str:
+    portraits = 0 if prepared.portraits is None else int((~prepared.portraits.held_out).sum())
+    clips = 0 if prepared.clips is None else int((~prepared.clips.held_out).sum())
+    steps = sum(stage.joint_steps for stage in config.stages)
+    sizes = " → ".join(dict.fromkeys(str(stage.size) for stage in config.stages))
+    where = (
+        f"{device.type}, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device)
+    )
+    several = f", {processes} processes" if processes > 1 else ""
+    return (
+        f"{portraits} portraits and {clips} clips, {steps} steps at {sizes} pixels, width "
+        f"{config.model.width:g}, on {where}{several}"
+    )
