@@ -40,7 +40,7 @@ MEASURED: Final = (YAW, PITCH, ROLL, X, Y, SCALE, OPEN, SMILE, BLINK_L, BLINK_R,
 
 
 @dataclass(frozen=True)
-class ClipConfig:
+class ClipPairsConfig:
     """How two frames become a pair."""
 
     first_source: float = 0.0
@@ -65,11 +65,11 @@ class ClipPairs:
         self,
         clips: Clips,
         device: torch.device | str = "cpu",
-        config: ClipConfig | None = None,
+        config: ClipPairsConfig | None = None,
         light: LightConfig | None = None,
     ) -> None:
         self.device = torch.device(device)
-        self.config = config or ClipConfig()
+        self.config = config or ClipPairsConfig()
         self.light = light or LightConfig()
         self._frames = clips.frames.to(self.device)
         self._landmarks = clips.landmarks.to(self.device)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lia_live.errors import MediaError
 from lia_live.train import measure
-from lia_live.train.clip_pairs import ClipConfig, ClipPairs
+from lia_live.train.clip_pairs import ClipPairsConfig, ClipPairs
 from lia_live.train.clips import Clips
 from lia_live.train.measure import MakePairs
 from lia_live.train.pairs import Pairs
@@ -34,7 +34,7 @@ class Data:
 
     @staticmethod
     def of(
-        prepared: Prepared, device: torch.device | str = "cpu", clips: ClipConfig | None = None
+        prepared: Prepared, device: torch.device | str = "cpu", clips: ClipPairsConfig | None = None
     ) -> Data:
         """Split by what is held out. Raises ``MediaError`` if nothing is left to train on."""
         portraits, films = prepared.portraits, prepared.clips
@@ -79,7 +79,7 @@ def _performer(portraits: Portraits, device: torch.device | str) -> Performer | 
 
 
 def _clip_pairs(
-    clips: Clips | None, held_out: bool, device: torch.device | str, config: ClipConfig | None
+    clips: Clips | None, held_out: bool, device: torch.device | str, config: ClipPairsConfig | None
 ) -> ClipPairs | None:
     if clips is None or not bool((clips.held_out == held_out).any()):
         return None
