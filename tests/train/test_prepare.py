@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import skimage.data
 import torch
-from PIL import Image
 
 from lia_live.errors import ConfigError, MediaError
 from lia_live.model.config import Framing
 from lia_live.train.performer import Performer
 from lia_live.train.portraits import Portraits
-from lia_live.train.prepare import PrepareConfig, prepare_folder, prepare_portrait
-from tests.train.faces import drawn_portraits
+from lia_live.train.prepare import ClipConfig, LandmarkFinder, PrepareConfig, prepare_portrait
 
 ROOMY = PrepareConfig(side=192, max_border=0.3)
 
 
 @pytest.fixture(scope="module")
-def astronaut() -> Portraits:
-    return prepare_portrait(skimage.data.astronaut(), ROOMY)
+def finder() -> Iterator[LandmarkFinder]:
+    with LandmarkFinder() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def astronaut(finder: LandmarkFinder) -> Portraits:
+    return prepare_portrait(skimage.data.astronaut(), ROOMY, finder)
 
 
 def test_the_eyes_lie_where_the_framing_says(astronaut: Portraits) -> None:
@@ -36,7 +39,7 @@ def test_the_eyes_lie_where_the_framing_says(astronaut: Portraits) -> None:
 
 
 def test_landmarks_lie_on_the_cropped_picture(astronaut: Portraits) -> None:
-    """Found again in the crop, they are where they were said to be."""
+    """Found again in the crop, by a finder of its own, they are where they were said to be."""
     crop = astronaut.images[0].permute(1, 2, 0).numpy()
     again = prepare_portrait(crop, PrepareConfig(side=192, max_border=0.5))
     moved = (again.landmarks[0, :468, :2] - astronaut.landmarks[0, :468, :2]).norm(dim=1)
@@ -52,6 +55,27 @@ def test_a_prepared_photo_performs(astronaut: Portraits) -> None:
     assert (frames - plain).abs().mean() < 0.03
 
 
+def test_a_small_face_in_a_large_picture_is_found(finder: LandmarkFinder) -> None:
+    """A twelfth of the width: the mesh's own detector passes over it."""
+    wide = np.full((1600, 2400, 3), 90, np.uint8)
+    wide[700:1212, 1300:1812] = skimage.data.astronaut()
+    found = finder.find(wide)
+    direct = finder.find(skimage.data.astronaut())
+    assert found is not None and direct is not None
+    shifted = direct[:, :2] + [1300, 700]
+    assert np.median(np.linalg.norm(found[:, :2] - shifted, axis=1)) < 3
+
+
+def test_kept_framing_only_changes_the_size(finder: LandmarkFinder) -> None:
+    photo = skimage.data.astronaut()
+    kept = prepare_portrait(photo, PrepareConfig(side=128, keep_framing=True), finder)
+    quarter = photo.reshape(128, 4, 128, 4, 3).mean((1, 3))
+    assert np.abs(kept.images[0].permute(1, 2, 0).numpy() - quarter).mean() < 2
+    whole = finder.find(photo)
+    assert whole is not None
+    assert np.abs(kept.landmarks[0].numpy() - whole / 4).max() < 0.01
+
+
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
@@ -60,69 +84,53 @@ def test_a_prepared_photo_performs(astronaut: Portraits) -> None:
         (PrepareConfig(max_border=1.0, max_yaw_deg=0.01), "turned"),
     ],
 )
-def test_unfit_portraits_say_why(config: PrepareConfig, reason: str) -> None:
+def test_unfit_portraits_say_why(
+    config: PrepareConfig, reason: str, finder: LandmarkFinder
+) -> None:
     with pytest.raises(MediaError, match=reason):
-        prepare_portrait(skimage.data.astronaut(), config)
+        prepare_portrait(skimage.data.astronaut(), config, finder)
 
 
-def test_no_face_is_said() -> None:
+@pytest.mark.parametrize("size", [(120, 120), (1, 1), (3, 2000)])
+def test_no_face_is_said(size: tuple[int, int], finder: LandmarkFinder) -> None:
     with pytest.raises(MediaError, match="no face") as caught:
-        prepare_portrait(np.zeros((120, 120, 3), np.uint8))
+        prepare_portrait(np.zeros((*size, 3), np.uint8), None, finder)
     assert caught.value.hint
 
 
-def test_a_folder_becomes_one_file_and_a_report(tmp_path: Path) -> None:
-    folder = tmp_path / "faces"
-    folder.mkdir()
-    face = Image.fromarray(skimage.data.astronaut())
-    face.save(folder / "p0015.png")
-    face.save(folder / "p0016.png")  # the same again
-    face.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / "p0017.png")
-    Image.new("RGB", (64, 64)).save(folder / "p0018.png")
-    Image.new("RGB", (64, 64), "red").save(folder / "p0020.png")
-    (folder / "p0019.jpg").write_text("no picture")
-    (tmp_path / "index.csv").write_text("file,repo\np0001.jpg,a/b\np0015.png,c/d\n")
-    out = tmp_path / "out" / "portraits.safetensors"
-
-    report = prepare_folder(folder, out, ROOMY)
-
-    assert report.kept == ["p0015.png", "p0017.png"]
-    assert report.bad == 1
-    assert "twice" in report.dropped["p0016.png"]
-    assert "no face" in report.dropped["p0018.png"]
-    assert "not readable" in report.dropped["p0019.jpg"]
-    assert "kept 2 of 6" in report.summary()
-    report.save(tmp_path / "report.json")
-    assert json.loads((tmp_path / "report.json").read_text())["kept"] == report.kept
-    loaded = Portraits.load(out)
-    assert loaded.names == ("p0015.png", "p0017.png")
-    assert loaded.groups == ("P2", "")
-    assert loaded.held_out.tolist() == [True, False]
-    assert loaded.in_groups("P2").tolist() == [True, False]
-    assert loaded.select(~loaded.held_out).names == ("p0017.png",)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"side": 8},
+        {"max_border": 2},
+        {"max_yaw_deg": 0},
+        {"min_eye_px": 0},
+        {"held_out_every": -1},
+        {"max_bad": float("nan")},
+        {"store": "zip"},
+        {"shard_mb": 0},
+        {"framing": Framing(kind="full")},
+    ],
+)
+def test_ranges_are_checked(wrong: dict) -> None:
+    with pytest.raises(ConfigError, match=f"prepare.{next(iter(wrong))}"):
+        PrepareConfig(**wrong)
 
 
-def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(MediaError, match="no pictures"):
-        prepare_folder(tmp_path, tmp_path / "out.safetensors")
-    for number in range(3):
-        (tmp_path / f"{number}.jpg").write_bytes(b"\xff\xd8 broken")
-    with pytest.raises(MediaError, match="cannot be read"):
-        prepare_folder(tmp_path, tmp_path / "out.safetensors")
-
-
-def test_other_files_are_not_taken_for_portraits(tmp_path: Path) -> None:
-    wrong = tmp_path / "wrong.safetensors"
-    wrong.write_bytes(b"something else")
-    with pytest.raises(MediaError, match="cannot read"):
-        Portraits.load(wrong)
-    with pytest.raises(MediaError, match="cannot read"):
-        Portraits.load(tmp_path / "absent.safetensors")
-    drawn = drawn_portraits()
-    drawn.save(wrong)
-    assert torch.equal(Portraits.load(wrong).images, drawn.images)
-
-
-def test_ranges_are_checked() -> None:
-    with pytest.raises(ConfigError, match="side"):
-        PrepareConfig(side=8)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"side": 2000},
+        {"fps": 0},
+        {"frames_fps": 0.1},
+        {"min_s": 0},
+        {"max_s": 0.2},
+        {"max_video_s": 1},
+        {"min_eye_px": 0},
+        {"max_border": -0.1},
+        {"max_lost": 0.9},
+    ],
+)
+def test_ranges_of_clips_are_checked(wrong: dict) -> None:
+    with pytest.raises(ConfigError, match=rf"prepare\.clips\.{next(iter(wrong))}"):
+        ClipConfig(**wrong)

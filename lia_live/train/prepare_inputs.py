@@ -1,0 +1,244 @@
+"""What lies in the input folder: pictures, videos, folders of frames; told apart by what they are, not by name."""
+
+from __future__ import annotations
+
+import csv
+import fnmatch
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import cv2
+import numpy as np
+
+from lia_live.avatar.picture import read_picture
+from lia_live.errors import ConfigError, LiaLiveError, MediaError, StorageError
+from lia_live.frame import Pixels
+from lia_live.io.stills import is_picture
+from lia_live.train.prepare_config import PrepareConfig
+
+Kind = Literal["picture", "video", "frames"]
+# fmt: off
+PICTURES: Final = frozenset((
+    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2", ".ppm", ".heic", ".heif",
+))
+VIDEOS: Final = frozenset((
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".3gp", ".ogv",
+))
+# fmt: on
+SPLITS: Final = ("train", "test")
+"""Folders of the VoxCeleb, TaichiHD and TED layout: what is in the second is held out."""
+NEIGHBOURS: Final = 20.0
+"""Two frames of a video in a row differ by less than this on average (32 x 32, grey levels of 255): 12 clips
+stay below 2, at a fifth of their rate below 6, 1,500 portraits in one framing above 37 (medians)."""
+_LOOKS: Final = 5
+"""So many neighbours of a folder are compared."""
+_NUMBERED: Final = re.compile(r"\D*\d+")
+_MAGIC: Final = (b"\x1aE\xdf\xa3", b"\x00\x00\x01\xba", b"FLV", b"OggS", b"GIF8")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to prepare."""
+
+    name: str
+    """Path inside the input folder, with / between its parts."""
+    path: Path
+    kind: Kind
+    held_out: bool
+    group: str
+    """Licence group, "" where nobody said."""
+    frames: tuple[Path, ...] = ()
+    """Of a folder of frames, in the order of time."""
+
+
+def find_items(source: Path, config: PrepareConfig) -> list[Item]:
+    """Everything to prepare under ``source`` (or ``source`` itself, a file), in the order of names.
+
+    Other files (text, tables) are passed over, hidden ones too. Raises ``MediaError`` if there is nothing and
+    ``ConfigError`` if ``config.held_out`` names what is not there.
+    """
+    if not source.exists():
+        raise MediaError(f"there is no folder {source}", "check the path")
+    whole = _frame_folders([source]) if source.is_dir() else {}
+    found: list[tuple[Path, Kind | None, tuple[Path, ...]]]
+    if whole:
+        found = [(source, "frames", whole[source])]
+    else:
+        found = list(_media(source)) if source.is_dir() else [(source, _kind(source), ())]
+    root = source if source.is_dir() and not whole else source.parent
+    groups = _groups(source) if source.is_dir() else {}
+    names = [path.relative_to(root).as_posix() for path, _, _ in found]
+    split = {name.partition("/")[0] for name in names if "/" in name} & set(SPLITS)
+    listed = _listed(names, config.held_out)
+    items = []
+    for position, (name, (path, kind, frames)) in enumerate(zip(names, found, strict=True), 1):
+        if kind is None:
+            continue
+        if split == set(SPLITS):
+            held = name.startswith("test/")
+        else:
+            number = re.search(r"\d+", path.stem)
+            count = int(number.group()) if number else position
+            held = config.held_out_every > 0 and count % config.held_out_every == 0
+        group = groups.get(name, groups.get(path.name, config.group))
+        items.append(Item(name, path, kind, held or name in listed, group, frames))
+    if not items:
+        raise MediaError(
+            f"no pictures and no videos in {source}",
+            "give a folder of portraits (JPEG, PNG, WebP), of videos, or of folders of frames",
+        )
+    return items
+
+
+def _media(folder: Path) -> Iterator[tuple[Path, Kind | None, tuple[Path, ...]]]:
+    """Files and folders of frames in the order of their names; each real folder once, links followed."""
+    seen: set[str] = set()
+    for where, folders, files in os.walk(folder, followlinks=True, onerror=_not_readable):
+        real = os.path.realpath(where)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        here = Path(where)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        videos = _frame_folders([here / name for name in folders])
+        folders[:] = [name for name in folders if here / name not in videos]
+        for path, frames in videos.items():
+            yield path, "frames", frames
+        for name in sorted(files):
+            if not name.startswith("."):
+                yield here / name, _kind(here / name), ()
+
+
+def _kind(path: Path) -> Kind | None:
+    """What a file is, None for neither picture nor video. A wrong name is found out when it is opened."""
+    suffix = path.suffix.lower()
+    if suffix in PICTURES:
+        return "picture"
+    if suffix in VIDEOS:
+        return "video"
+    if not path.is_file():
+        return None
+    if is_picture(str(path)):
+        return "picture"
+    return "video" if looks_like_video(path) else None
+
+
+def looks_like_video(path: Path) -> bool:
+    """True if the first bytes are those of a common video format. The name does not matter."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError:
+        return False
+    return (
+        head[4:8] == b"ftyp"
+        or head.startswith(_MAGIC)
+        or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
+    )
+
+
+def _frame_folders(folders: Sequence[Path]) -> dict[Path, tuple[Path, ...]]:
+    """Those of sibling folders that are videos taken apart. If most of those that could be are, all of them are:
+    a folder with a single frame says nothing by itself.
+    """
+    could = {folder: frames for folder in folders if (frames := _numbered(folder))}
+    long = {folder: frames for folder, frames in could.items() if len(frames) > 2}
+    moving = [folder for folder, frames in long.items() if _is_moving(frames)]
+    if not moving or len(moving) * 2 < len(long):
+        return {}
+    return could
+
+
+def _numbered(folder: Path) -> tuple[Path, ...]:
+    """The pictures of a folder that holds nothing but numbered pictures, in their order; else nothing."""
+    try:
+        inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError:
+        return ()
+    if not all(
+        path.suffix.lower() in PICTURES and _NUMBERED.fullmatch(path.stem) for path in inside
+    ):
+        return ()
+    return tuple(
+        sorted(inside, key=lambda path: (int(re.findall(r"\d+", path.stem)[-1]), path.name))
+    )
+
+
+def _is_moving(frames: Sequence[Path]) -> bool:
+    """Do neighbours look alike, as frames of a video do and portraits of people do not?"""
+    places = np.linspace(0, len(frames) - 2, min(_LOOKS, len(frames) - 1)).astype(int)
+    apart = []
+    for place in places.tolist():
+        try:
+            one, other = (_small(read_picture(frames[place + step])) for step in (0, 1))
+        except LiaLiveError:
+            continue
+        apart.append(float(np.abs(one - other).mean()))
+    return bool(apart) and float(np.median(apart)) < NEIGHBOURS
+
+
+def _small(pixels: Pixels) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _listed(names: Sequence[str], wanted: Sequence[str]) -> set[str]:
+    """Which of ``names`` a list means: path, path without suffix, file name, or file name without suffix; with
+    the wildcards of a shell.
+    """
+    known: dict[str, set[str]] = {}
+    for name in names:
+        for form in (name, name.rpartition(".")[0], Path(name).name, Path(name).stem):
+            known.setdefault(form, set()).add(name)
+    held: set[str] = set()
+    for pattern in wanted:
+        matched = set(known.get(pattern, ()))
+        if not matched and any(sign in pattern for sign in "*?["):
+            forms = fnmatch.filter(known, pattern)
+            matched = {name for form in forms for name in known[form]}
+        if not matched:
+            raise ConfigError(
+                f"held out is {pattern}, which is not in the input",
+                "correct the list: what it misses would be trained on",
+            )
+        held |= matched
+    return held
+
+
+def _groups(folder: Path) -> dict[str, str]:
+    """Name inside ``folder`` (or file name) -> licence group, from every index.csv in it or beside it.
+
+    Such a table has columns ``file`` and either ``group`` or ``repo``; the second gives P1, P2, ... in the order in
+    which the origins first appear.
+    """
+    found: dict[str, str] = {}
+    for table in [folder.parent / "index.csv", *sorted(folder.rglob("index.csv"))]:
+        if not table.is_file():
+            continue
+        try:
+            with table.open(newline="", encoding="utf-8-sig") as text:
+                rows = list(csv.DictReader(text))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise MediaError(f"{table} cannot be read: {error}", "save it as UTF-8 CSV") from error
+        origins = list(dict.fromkeys(row["repo"] for row in rows if row.get("repo")))
+        inside = (
+            table.parent.relative_to(folder).as_posix() if table.parent != folder.parent else "."
+        )
+        for row in rows:
+            file, group = row.get("file"), row.get("group")
+            if not group and row.get("repo"):
+                group = f"P{origins.index(row['repo']) + 1}"
+            if file and group:
+                found[file if inside == "." else f"{inside}/{file}"] = group
+    return found
+
+
+def _not_readable(error: OSError) -> None:
+    raise StorageError(
+        f"{error.filename} may not be read ({error.strerror})", "change its permissions"
+    ) from error
