@@ -125,7 +125,7 @@ class FixedFeatures(nn.Module):
 
     A face of 112 px says 0.18 moved by a pixel and 0.32 blurred with sigma one pixel, where L1 says 0.078 and
     0.050 (``tests/train/test_perceptual.py``). It knows nothing of sign, nor of place within a few pixels: pixel
-    terms belong beside it. With its gradient 12 to 16 ms a picture of 128 px on one core, float32.
+    terms belong beside it. With its gradient about 10 ms a picture of 128 px on one core.
     """
 
     bank: Tensor
