@@ -11,7 +11,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lia_live.cli import animate, avatar, demo, doctor, run, train, train_fetch, weights
+from lia_live.cli import (
+    animate,
+    avatar,
+    demo,
+    doctor,
+    run,
+    train,
+    train_fetch,
+    train_prepare,
+    weights,
+)
 from lia_live.cli.failures import INTERRUPTED, report
 from lia_live.cli.interrupts import Interrupts
 from lia_live.cli.parser import Command, nearest
@@ -26,6 +36,7 @@ COMMANDS: tuple[Command, ...] = (
     weights.CONVERT,
     weights.INFO,
     train.COMMAND,
+    train_prepare.COMMAND,
     train_fetch.COMMAND,
     doctor.COMMAND,
 )

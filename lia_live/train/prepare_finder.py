@@ -19,6 +19,8 @@ SMALLEST: Final = 24
 """Nothing smaller than this many pixels holds a face."""
 _CROP: Final = 64
 """The tracker also cuts a square that nobody looks at here: a small one."""
+_SETTLE: Final = 3
+"""So many more looks at the first frame of a face: each brings it nearer to what later frames will say."""
 _AGAIN_S: Final = 0.03
 _PAUSE_S: Final = 1000.0
 """Between two clips, on the tracker's clock: longer than it remembers anybody."""
@@ -83,9 +85,11 @@ class LandmarkFinder:
         assert self._tracker is not None
         self._now_s += step_s
         crop = self._tracker.track(Frame(pixels, self._now_s, 0))
-        if crop is not None and not self._settled:
+        looks = 0 if self._settled else _SETTLE
+        while crop is not None and looks:
             # A face just found was seen through a window that fits only roughly: look again.
             self._now_s += _AGAIN_S
             crop = self._tracker.track(Frame(pixels, self._now_s, 0))
+            looks -= 1
         self._settled = crop is not None
         return None if crop is None or crop.face is None else crop.face.landmarks
