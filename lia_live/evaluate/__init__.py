@@ -9,11 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lia_live.evaluate.figures import Figures, compare
     from lia_live.evaluate.page import Page
+    from lia_live.evaluate.transfer import reconstruct
 
-__all__ = ["Page"]
+__all__ = ["Figures", "Page", "compare", "reconstruct"]
 
-_HOMES = {"Page": "page"}
+_HOMES = {
+    "Figures": "figures",
+    "Page": "page",
+    "compare": "figures",
+    "reconstruct": "transfer",
+}
 
 
 def __getattr__(name: str) -> Any:

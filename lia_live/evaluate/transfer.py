@@ -1,0 +1,77 @@
+"""Absolute transfer on crops: the network alone, without tracker, policy and smoothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import torch
+
+from lia_live.evaluate.landmarks import landmarks_of
+from lia_live.evaluate.picture_measures import l1, trembling
+from lia_live.frame import Pixels
+from lia_live.model import LIA, Look, to_pixels, to_tensor
+
+NOISE_SD: Final = 4.0
+"""Of the noise on a still driver, in grey levels of 255: a webcam's in a lit room."""
+STILL_FRAMES: Final = 24
+"""So many noisy copies make a still driver."""
+
+
+def reconstruct(
+    model: LIA, source: Pixels, driving: Sequence[Pixels], batch: int = 8
+) -> list[Pixels]:
+    """``source`` in the pose and expression of each of ``driving``: all (S, S, 3) uint8 RGB, S the model's size.
+
+    Runs where the model is, without gradients, ``batch`` frames at a time. Raises ``ConfigError`` for other sizes.
+    """
+    device = next(model.parameters()).device
+    outputs: list[Pixels] = []
+    with torch.no_grad():
+        look = model.encode_appearance(to_tensor(source, device))
+        for begin in range(0, len(driving), batch):
+            part = np.stack(driving[begin : begin + batch])
+            alpha = model.encode_motion(to_tensor(part, device))
+            outputs.extend(to_pixels(model.render(_repeated(look, len(part)), alpha)))
+    return outputs
+
+
+def neutral_l1(model: LIA, source: Pixels) -> float:
+    """L1 of a source driven by itself to itself, in [0, 1]: what the network loses before anything moves."""
+    return l1(reconstruct(model, source, [source])[0], source)
+
+
+def noisy(picture: Pixels, count: int, seed: int = 0) -> list[Pixels]:
+    """``count`` copies of a picture with fresh normal noise of ``NOISE_SD``."""
+    random = np.random.default_rng(seed)
+    return [
+        np.clip(picture + random.normal(0, NOISE_SD, picture.shape), 0, 255)
+        .round()
+        .astype(np.uint8)
+        for _ in range(count)
+    ]
+
+
+def jitter(model: LIA, source: Pixels, still: Pixels) -> tuple[float, float]:
+    """How the output trembles while the driver is one frame, ``still``, under fresh noise.
+
+    In pixels at 256, see ``trembling``: of the outputs, and of the noisy frames themselves, where nothing moves and
+    only MediaPipe errs.
+    """
+    driving = noisy(still, STILL_FRAMES)
+    side = source.shape[0]
+    outputs = reconstruct(model, source, driving)
+    return (
+        trembling([landmarks_of(picture) for picture in outputs], side),
+        trembling([landmarks_of(picture) for picture in driving], side),
+    )
+
+
+def _repeated(look: Look, count: int) -> Look:
+    """The same look for a batch; nothing is copied."""
+    return Look(
+        look.latent.expand(count, -1),
+        look.motion.expand(count, -1),
+        tuple(level.expand(count, -1, -1, -1) for level in look.features),
+    )
