@@ -126,7 +126,9 @@ class OutputFolder:
             if stale or _PARTS.fullmatch(path.name) or path.name == PAGE:
                 path.unlink()
         if same and whole:
-            self.report.entries, self.report.shards = before.entries, before.shards
+            # what could not be read may have been mended since
+            self.report.entries = [e for e in before.entries if e.outcome != "unreadable"]
+            self.report.shards = before.shards
             self.report.seconds = before.seconds
 
     def _unlock(self) -> None:

@@ -32,6 +32,8 @@ CLIPS: Final = 24
 """So many clips are shown, each by three frames."""
 DROPPED: Final = 10
 """Pictures for each kind of reason."""
+LABEL: Final = 12
+"""Longest label, letters."""
 LISTED: Final = 500
 """Rows of the longest tables; report.json lists everything."""
 
@@ -75,7 +77,7 @@ def _kept_portraits(page: Page, report: PrepareReport, folder: Path) -> None:
         portraits = Portraits.load(file)
         for number, name in enumerate(portraits.names):
             where = held if portraits.held_out[number] else train
-            where.append((_pixels(portraits.images[number]), name))
+            where.append((_pixels(portraits.images[number]), _label(name)))
     _sheet(page, "for training, evenly chosen", train, KEPT_ROWS * ROW)
     _sheet(page, "held out, evenly chosen", held, HELD_ROWS * ROW)
 
@@ -102,7 +104,7 @@ def _kept_clips(page: Page, report: PrepareReport, folder: Path) -> None:
         for number, name in enumerate(clips.names):
             first, last = int(clips.starts[number]), int(clips.starts[number + 1]) - 1
             held = " (held out)" if clips.held_out[number] else ""
-            places = ((first, name + held), ((first + last) // 2, ""), (last, ""))
+            places = ((first, _label(name) + held), ((first + last) // 2, ""), (last, ""))
             shown.append([(_pixels(clips.frames[at]), label) for at, label in places])
     chosen = _evenly(shown, CLIPS)
     for begin in range(0, len(chosen), ROW // 3):
@@ -122,7 +124,7 @@ def _dropped(page: Page, report: PrepareReport, source: Path) -> None:
             thumbnail = _looked_up(source, entry)
             if thumbnail is not None and len(pictures) < DROPPED:
                 detail = entry.reason.partition(":")[2].strip()
-                pictures.append((thumbnail, f"{entry.name} {detail}"))
+                pictures.append((thumbnail, f"{_label(entry.name)} {detail}"))
         if pictures:
             page.strip(f"{kind} ({len(here)})", *_columns(pictures))
     rows: list[list[str | float | None]] = [[e.name, e.reason] for e in left_out[:LISTED]]
@@ -178,6 +180,12 @@ def _small(pixels: Pixels) -> Pixels:
 def _pixels(picture: torch.Tensor) -> Pixels:
     """(3, P, P) uint8 -> a small (H, W, 3)."""
     return _small(np.ascontiguousarray(picture.permute(1, 2, 0).numpy()))
+
+
+def _label(name: str) -> str:
+    """The last part of a name, short enough to stand below a thumbnail without making it wider."""
+    last = name.rpartition("/")[2]
+    return last if len(last) <= LABEL else f"{last[: LABEL - 1]}…"
 
 
 def _of(shown: int, every: int) -> str:

@@ -1,0 +1,151 @@
+"""What is found in an input folder, what it is taken for, and what is held out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lia_live.errors import ConfigError, MediaError
+from lia_live.train.prepare_config import PrepareConfig
+from lia_live.train.prepare_inputs import Item, find_items
+from tests.train import moving
+
+
+def items(folder: Path, **settings) -> dict[str, Item]:
+    return {item.name: item for item in find_items(folder, PrepareConfig(**settings))}
+
+
+def picture(path: Path, seed: int = 0) -> Path:
+    """Coarse noise: two of them have nothing in common."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(0, 255, (4, 4, 3), np.uint8)
+    Image.fromarray(noise).resize((48, 48)).save(path)
+    return path
+
+
+def slow_video(folder: Path, count: int) -> Path:
+    """Frames that change a little from one to the next, without a face: nobody looks for one here."""
+    ramp = np.linspace(0, 200, 48).astype(np.uint8)
+    return moving.write_frames(
+        folder, [np.stack([np.tile(np.roll(ramp, n), (48, 1))] * 3, 2) for n in range(count)]
+    )
+
+
+def test_files_are_what_they_are_not_what_they_are_called(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "sub" / "b.jpg")
+    picture(tmp_path / "c.png").rename(tmp_path / "no suffix")
+    clip = moving.write(tmp_path / "d.mp4", [np.zeros((64, 64, 3), np.uint8)] * 2)
+    (tmp_path / "e.bin").write_bytes(clip.read_bytes())
+    for other in ("notes.txt", "SOURCES.md", ".hidden.jpg", "table.csv"):
+        (tmp_path / other).write_text("words")
+    picture(tmp_path / ".trash" / "f.png")
+    found = items(tmp_path)
+    assert {name: item.kind for name, item in found.items()} == {
+        "a.png": "picture",
+        "d.mp4": "video",
+        "e.bin": "video",
+        "no suffix": "picture",
+        "sub/b.jpg": "picture",
+    }
+
+
+def test_a_single_file(tmp_path: Path) -> None:
+    clip = moving.write(tmp_path / "d.mp4", [np.zeros((64, 64, 3), np.uint8)] * 2)
+    assert list(items(clip)) == ["d.mp4"]
+
+
+def test_the_layout_of_fomm(tmp_path: Path) -> None:
+    for split, video in (("train", "id1#a"), ("train", "id2#b"), ("test", "id3#c")):
+        slow_video(tmp_path / split / video, 12)
+    slow_video(tmp_path / "test" / "id4#d", 1)  # so short: its neighbours say what it is
+    moving.write(tmp_path / "train" / "e.mp4", [np.zeros((64, 64, 3), np.uint8)] * 2)
+    found = items(tmp_path, held_out_every=1)
+    assert {name: (item.kind, item.held_out) for name, item in found.items()} == {
+        "train/id1#a": ("frames", False),
+        "train/id2#b": ("frames", False),
+        "train/e.mp4": ("video", False),
+        "test/id3#c": ("frames", True),
+        "test/id4#d": ("frames", True),
+    }
+    assert [path.name for path in found["train/id1#a"].frames[:2]] == ["0000000.png", "0000001.png"]
+    assert items(tmp_path / "train" / "id1#a")["id1#a"].kind == "frames"
+
+
+def test_numbered_portraits_are_no_video(tmp_path: Path) -> None:
+    """As FFHQ has them: folders of numbered pictures of different people."""
+    for number in range(12):
+        picture(tmp_path / "00000" / f"{number:05}.png", number)
+    found = items(tmp_path)
+    assert len(found) == 12
+    assert {item.kind for item in found.values()} == {"picture"}
+
+
+def test_frames_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    folder = slow_video(tmp_path / "v", 12)
+    for path in sorted(folder.iterdir()):
+        path.rename(folder / f"frame{int(path.stem)}.png")
+    frames = items(tmp_path)["v"].frames
+    assert [path.stem for path in frames[8:]] == ["frame8", "frame9", "frame10", "frame11"]
+
+
+def test_every_so_many_are_held_out_by_number(tmp_path: Path) -> None:
+    for name in ("p0014.png", "p0015.png", "p0030.png", "zz.png"):
+        picture(tmp_path / name)
+    assert [n for n, i in items(tmp_path).items() if i.held_out] == ["p0015.png", "p0030.png"]
+    assert not any(item.held_out for item in items(tmp_path, held_out_every=0).values())
+    assert items(tmp_path, held_out_every=4)["zz.png"].held_out, (
+        "by position where there is no number"
+    )
+
+
+@pytest.mark.parametrize(
+    "wanted", ["sub/d01_a.mp4", "sub/d01_a", "d01_a.mp4", "d01_a", "d01_*", "sub/*1*"]
+)
+def test_a_list_of_names_is_held_out(wanted: str, tmp_path: Path) -> None:
+    for name in ("d01_a.mp4", "d02_b.mp4"):
+        (tmp_path / "sub").mkdir(exist_ok=True)
+        (tmp_path / "sub" / name).write_bytes(b"anything")
+    found = items(tmp_path, held_out=(wanted,), held_out_every=0)
+    assert [name for name, item in found.items() if item.held_out] == ["sub/d01_a.mp4"]
+
+
+def test_a_name_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """It would be trained on."""
+    picture(tmp_path / "a.png")
+    with pytest.raises(ConfigError, match=r"b\.png"):
+        items(tmp_path, held_out=("b.png",))
+
+
+def test_groups_come_from_the_table(tmp_path: Path) -> None:
+    for name in ("p/a.png", "p/b.png", "p/c.png", "q/d.png"):
+        picture(tmp_path / name)
+    (tmp_path / "p" / "index.csv").write_text("file,repo\na.png,x/y\nother.png,u/v\nb.png,u/v\n")
+    (tmp_path / "index.csv").write_text("file,group\nq/d.png,OWN\n")
+    found = items(tmp_path, group="REST")
+    assert [item.group for item in found.values()] == ["P1", "P2", "REST", "OWN"]
+    assert items(tmp_path / "p")["b.png"].group == "P2", "the table in the folder itself"
+    (tmp_path / "p" / "index.csv").write_bytes(b"file,group\n\xff\xfe,x\n")
+    with pytest.raises(MediaError, match=r"index\.csv cannot be read"):
+        items(tmp_path)
+
+
+def test_nothing_to_do_is_said(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="no pictures and no videos") as caught:
+        items(tmp_path)
+    assert "folder" in caught.value.hint
+    with pytest.raises(MediaError, match="no folder"):
+        items(tmp_path / "absent")
+    (tmp_path / "notes.txt").write_text("words")
+    with pytest.raises(MediaError, match="no pictures and no videos"):
+        items(tmp_path / "notes.txt")
+
+
+def test_links_in_a_circle_end(tmp_path: Path) -> None:
+    picture(tmp_path / "a" / "one.png")
+    os.symlink(tmp_path, tmp_path / "a" / "up")
+    assert list(items(tmp_path)) == ["a/one.png"]
