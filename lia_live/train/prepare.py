@@ -92,7 +92,7 @@ def _trouble(
     if report.bad > config.max_bad * len(items):
         first = next(entry for entry in report.entries if entry.outcome == "unreadable")
         return MediaError(
-            f"{report.bad} of {len(items)} files in {source} cannot be read, {first.name} for one "
+            f"already {report.bad} of {len(items)} files in {source} cannot be read, {first.name} for one "
             f"({first.reason.partition(':')[2].strip()})",
             "report.html lists them: remove or replace them and prepare again",
         )

@@ -162,12 +162,16 @@ def test_a_stopped_run_is_gone_on_with(faces: Path, tmp_path: Path) -> None:
     told: list[int] = []
     for most in (3, 7):
         told.clear()
+
+        def enough(most: int = most) -> bool:
+            return told[-1] >= most
+
         stopped = prepare_folder(
             faces,
             out,
             SHARDED,
             progress=lambda done, of: told.append(done),
-            stop=lambda most=most: told[-1] >= most,
+            stop=enough,
         )
         assert not stopped.finished and len(stopped.kept) == most
         with pytest.raises(MediaError, match="not finished") as caught:
