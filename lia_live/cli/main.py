@@ -16,6 +16,8 @@ from lia_live.cli import (
     avatar,
     demo,
     doctor,
+    evaluate,
+    finetune,
     run,
     train,
     train_fetch,
@@ -35,9 +37,11 @@ COMMANDS: tuple[Command, ...] = (
     avatar.INFO,
     weights.CONVERT,
     weights.INFO,
+    finetune.COMMAND,
     train.COMMAND,
     train_prepare.COMMAND,
     train_fetch.COMMAND,
+    evaluate.COMMAND,
     doctor.COMMAND,
 )
 _BY_NAME = {command.name: command for command in COMMANDS}

@@ -118,27 +118,28 @@ def cross_identity(
     model: LIA,
     renderer: Renderer,
     avatar: Avatar,
-    framed: FramedClip,
+    clip: Clip,
+    frames: int,
     nets: Nets,
     gallery: Gallery,
     tick: Tick,
 ) -> Case:
-    """Move ``avatar`` with a clip as ``lia-live animate`` does: neutral learned, relative, smoothed.
+    """Move ``avatar`` with the first ``frames`` of a clip as ``lia-live animate`` does: neutral learned, relative,
+    smoothed.
 
     Raises ``MediaError`` where too little of the clip shows a face.
     """
-    clip, limit = framed.clip, framed.frames
     watched = _Watched(open_tracker(model.config.framing, model.config.size))
     tally = Tally(avatar.crop, nets)
     copied = gallery.source(avatar.crop)
-    wanted = _spaced(len(framed.crops))
+    wanted = _spaced(frames)
     drivers: list[Pixels] = []
     outputs: list[Pixels] = []
     faceless = 0
     still: Frame | None = None
     with Animator(renderer, avatar, tracker=watched, directions=model.directions) as animator:
-        animator.learn_neutral(_beginning(clip, limit))
-        for frame in clip.frames(limit):
+        animator.learn_neutral(_beginning(clip, frames))
+        for frame in clip.frames(frames):
             output = animator.animate(frame).pixels
             tick()
             crop = watched.last
@@ -152,7 +153,7 @@ def cross_identity(
             if frame.number in wanted:
                 drivers.append(crop.pixels)
                 outputs.append(output)
-            if still is None or frame.number <= limit // 2:
+            if still is None or frame.number <= frames // 2:
                 still = frame
         if still is None:
             raise MediaError(

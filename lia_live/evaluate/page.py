@@ -9,6 +9,7 @@ import base64
 import html
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -82,14 +83,16 @@ class Page:
         if any(len(row) != len(headers) for row in rows):
             raise ValueError(f"every row must have {len(headers)} cells")
         numeric = [
-            bool(rows) and all(not isinstance(row[column], str) for row in rows)
+            bool(rows) and all(is_number(row[column]) for row in rows)
             for column in range(len(headers))
         ]
         head = "".join(
             _cell("th", text, number) for text, number in zip(headers, numeric, strict=True)
         )
         body = "".join(
-            "<tr>" + "".join(_cell("td", shown(v), not isinstance(v, str)) for v in row) + "</tr>\n"
+            "<tr>"
+            + "".join(_cell("td", shown(v), n) for v, n in zip(row, numeric, strict=True))
+            + "</tr>\n"
             for row in rows
         )
         self._figure(
@@ -150,8 +153,13 @@ def shown(value: str | float | None) -> str:
     if isinstance(value, int):
         return str(value)
     size = abs(value)
-    digits = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 1 else 3
+    digits = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 3
     return f"{value:.{digits}f}"
+
+
+def is_number(value: str | float | None) -> bool:
+    """Whether a cell belongs to the right of its column: a number, no number, or text that begins with one."""
+    return not isinstance(value, str) or re.match(r"[-+–]?\d|–$", value) is not None
 
 
 def _cell(tag: str, text: str, number: bool) -> str:

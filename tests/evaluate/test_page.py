@@ -143,8 +143,8 @@ def test_wrong_lengths_are_refused():
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (0.04567, "0.046"), (-1.5, "-1.50"), (123.456, "123.5"), (7, "7"), (None, "–"),
-        (math.nan, "–"), ("word", "word"), (0.0, "0.000"), (12345.6, "12346"),
+        (0.04567, "0.046"), (-1.5, "-1.500"), (123.456, "123.5"), (7, "7"), (None, "–"),
+        (math.nan, "–"), ("word", "word"), (0.0, "0.000"), (12345.6, "12346"), (12.345, "12.35"),
     ],
 )  # fmt: skip
 def test_numbers_as_text(value, text):
