@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from lia_live.errors import ConfigError
 from lia_live.model import LIAConfig
-from lia_live.model.layers import GAIN, LEAK, EqualLinear, ResBlock, conv_layer
+from lia_live.model.encoder import AppearanceEncoder
+from lia_live.model.layers import GAIN, LEAK, EqualConv2d, EqualLinear
 
 GROUP = 4
 """Most pictures that share one minibatch statistic."""
@@ -27,12 +28,11 @@ class Discriminator(nn.Module):
         super().__init__()
         c = config.channels
         self.config = config
-        self.convs = nn.ModuleList([conv_layer(3, c(config.size), 1)])
-        resolution = config.size
-        while resolution > 4:
-            self.convs.append(ResBlock(c(resolution), c(resolution // 2)))
-            resolution //= 2
-        self.final_conv = conv_layer(c(4) + 1, c(4), 3)
+        # the encoder's own, from the picture to (B, C(4), 4, 4): only its last, the latent code, is not wanted
+        self.convs = AppearanceEncoder(config).convs[:-1]
+        self.final_conv = nn.Sequential(
+            EqualConv2d(c(4) + 1, c(4), 3, padding=1), ActivatedBias(c(4))
+        )
         self.final_linear = nn.Sequential(ActivatedLinear(c(4) * 4 * 4, c(4)), EqualLinear(c(4), 1))
 
     def forward(self, image: Tensor) -> Tensor:
@@ -53,6 +53,17 @@ class Discriminator(nn.Module):
         x = self.final_conv(x)
         logits: Tensor = self.final_linear(x.flatten(1))  # (B, 16·C(4)) -> (B, 1)
         return logits
+
+
+class ActivatedBias(nn.Module):
+    """sqrt(2) · leaky ReLU(x + bias), x (B, C, r, r)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(1, channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(x + self.bias, LEAK) * GAIN
 
 
 class ActivatedLinear(EqualLinear):
