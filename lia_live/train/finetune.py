@@ -1,0 +1,315 @@
+"""A network of one's own: the base trained on for one person, kept only if it is better on held-out frames."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from lia_live.errors import ConfigError, WeightsError
+from lia_live.model import LIA, load_model, save_weights
+from lia_live.model.weights_file import write_atomically
+from lia_live.render.memory import keep_freed_memory
+from lia_live.train.checkpoints import locked
+from lia_live.train.devices import open_fabric
+from lia_live.train.loop import Pace, Run
+from lia_live.train.losses import LossWeights
+from lia_live.train.material import Material, Test
+from lia_live.train.reporting import FolderReporter, lasting
+from lia_live.train.schedule import Stage, TrainConfig
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from lia_live.evaluate import Figures
+
+BEST: Final = "best.safetensors"
+PLAN: Final = "plan.json"
+AKD_SLACK: Final = 1.02
+"""The landmark error may grow by this factor, within its own noise, where L1 falls."""
+LEAST_STEPS: Final = 20
+MOST_STEPS: Final = 20_000
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """How long and how hard."""
+
+    minutes: float = 10.0
+    """Of training; loading, measuring and the report come on top. 0.1 to 1,440."""
+    batch: int = 4
+    """Pairs a step."""
+    learning_rate: float = 1e-3
+    """Adam's."""
+    clip_share: float = 0.75
+    """Of pairs that come from the clip, where there is one; the others perform the picture."""
+    checks: int = 10
+    """Times the validation frames are looked at in the planned steps."""
+    patience: int = 4
+    """Checks in a row without improvement before it stops early."""
+    seed: int = 1
+    losses: LossWeights = field(
+        default_factory=lambda: LossWeights(flow=0.05, motion=1.0, perceptual=0.0)
+    )
+
+    def __post_init__(self) -> None:
+        if not 0.1 <= self.minutes <= 1440:
+            raise ConfigError(f"minutes must be in [0.1, 1440], got {self.minutes:g}")
+        if self.batch < 1 or self.checks < 1 or self.patience < 1:
+            raise ConfigError("batch, checks and patience must be at least 1")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One look at the validation frames."""
+
+    step: int
+    minutes: float
+    l1: float
+    """In [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it. Figures are of the held-out frames."""
+
+    network: LIA | None
+    """The tuned network, rounded to float16; None: the base was kept."""
+    before: Figures
+    after: Figures
+    checks: tuple[Check, ...]
+    steps: int
+    minutes: float
+    pairs_per_s: float
+    reason: str
+    """Why it was kept or not, in words."""
+    pictures: tuple[list[Any], list[Any]]
+    """Outputs of the base and of the tuned network on the held-out frames, (S, S, 3) uint8 each."""
+
+
+def finetune(
+    material: Material,
+    base: LIA,
+    folder: Path,
+    config: FinetuneConfig,
+    *,
+    device: str = "auto",
+    line: Callable[[str], None],
+    status: Callable[[str], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Outcome | None:
+    """Train ``base`` on ``material``; None where ``stop`` ended it early (the same call goes on).
+
+    ``folder`` keeps the run: plan, checkpoints, log, the best weights so far. Raises ``LiaLiveError``.
+    """
+    from lia_live.evaluate import compare, reconstruct
+
+    keep_freed_memory()
+    fabric = open_fabric(device, 1, "auto")
+    with ExitStack() as closing:
+        closing.enter_context(locked(folder))
+        reporter = FolderReporter(folder, line, status)
+        closing.callback(reporter.close)
+        plan = _plan(folder, config, material, base, fabric, line)
+        run = Run(
+            _schedule(config, material, base, plan["steps"]),
+            material.data,
+            folder,
+            fabric,
+            base=base,
+            reporter=reporter,
+            pace=Pace(checkpoint_s=60.0, measure_s=math.inf),
+            resume=True,
+        )
+        watch = _Watch(run, material.validation, folder, config, plan["steps"], base, line)
+        began, before = time.monotonic(), run.progress.total
+        ended = run.train(lambda: watch.enough() or stop())
+        if not ended and not watch.done:
+            line(f"stopped at step {run.progress.total}; the same command goes on from there")
+            return None
+        spent = time.monotonic() - began
+        done = run.progress.total - before
+        tuned = load_model(folder / BEST, "cpu")
+
+    held = material.held_out
+    outputs = reconstruct(base, held.source, held.real), reconstruct(tuned, held.source, held.real)
+    figures = [compare(held.source, pictures, held.real) for pictures in outputs]
+    better, reason = verdict(figures[0], figures[1])
+    return Outcome(
+        network=tuned if better else None,
+        before=figures[0],
+        after=figures[1],
+        checks=tuple(watch.checks),
+        steps=run.progress.total,
+        minutes=run.progress.seconds / 60,
+        pairs_per_s=done * config.batch / max(1e-9, spent),
+        reason=reason,
+        pictures=outputs,
+    )
+
+
+def verdict(before: Figures, after: Figures) -> tuple[bool, str]:
+    """Whether the tuned network replaces the base, and why: L1 lower and landmarks no worse."""
+    gain = 1 - after.l1 / before.l1
+    words = f"L1 {before.l1:.4f} -> {after.l1:.4f}, AKD {before.akd:.2f} -> {after.akd:.2f} px"
+    if not after.l1 < before.l1:
+        return False, f"not better on held-out frames ({words})"
+    if after.akd > before.akd * AKD_SLACK or after.face_found < before.face_found:
+        return False, f"faces are less accurate on held-out frames ({words})"
+    return True, f"{gain:.0%} lower L1 on held-out frames ({words})"
+
+
+class _Watch:
+    """Looks at the validation frames now and then, keeps the best weights, says when to stop."""
+
+    def __init__(
+        self,
+        run: Run,
+        test: Test,
+        folder: Path,
+        config: FinetuneConfig,
+        steps: int,
+        base: LIA,
+        line: Callable[[str], None],
+    ) -> None:
+        self._run, self._test, self._folder, self._line = run, test, folder, line
+        self._every = max(1, steps // config.checks)
+        self._steps, self._patience = steps, config.patience
+        self._base_name = base.name
+        self._licence = base.licence
+        self.done = False
+        self._history = folder / "validation.json"
+        self.checks = [
+            check for check in _read_checks(self._history) if check.step <= run.progress.total
+        ]
+        if not self.checks:
+            self._look(base)
+
+    def enough(self) -> bool:
+        """Called after every step."""
+        step = self._run.progress.total
+        if step % self._every and step != self._steps:
+            return False
+        self._look(self._run.finished())
+        best = min(range(len(self.checks)), key=lambda i: self.checks[i].l1)
+        self.done = len(self.checks) - 1 - best >= self._patience
+        if self.done:
+            self._line(f"no improvement in {self._patience} checks: stopping early")
+        return self.done
+
+    def _look(self, model: LIA) -> None:
+        from lia_live.evaluate import reconstruct
+        from lia_live.evaluate.picture_measures import l1
+
+        outputs = reconstruct(model, self._test.source, self._test.real)
+        distance = sum(map(l1, outputs, self._test.real)) / len(outputs)
+        step = self._run.progress.total
+        best = min((check.l1 for check in self.checks), default=math.inf)
+        if distance < best:
+            save_weights(
+                model,
+                self._folder / BEST,
+                name=f"{self._base_name}, personal" if step else self._base_name,
+                licence=self._licence,
+                dtype="float16",
+            )
+        self.checks.append(Check(step, self._run.progress.seconds / 60, distance))
+        text = json.dumps([asdict(check) for check in self.checks])
+        write_atomically(self._history, text.encode())
+        self._line(f"step {step} of {self._steps}: validation L1 {distance:.4f}")
+
+
+def _read_checks(path: Path) -> list[Check]:
+    try:
+        return [Check(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def _plan(
+    folder: Path,
+    config: FinetuneConfig,
+    material: Material,
+    base: LIA,
+    fabric: Fabric,
+    line: Callable[[str], None],
+) -> dict[str, Any]:
+    """How many steps fit the time: measured once, then kept, so that a resumed run has the same plan."""
+    asked = {"config": asdict(config), "material": material.data.fingerprint}
+    asked["base"] = base.fingerprint
+    asked = json.loads(json.dumps(asked))
+    path = folder / PLAN
+    try:
+        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if plan["asked"] == asked:
+            line(f"going on with the fine-tuning in {folder}")
+            return plan
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(
+            f"{path} is damaged: {error}", f"remove {folder} and begin anew"
+        ) from None
+    else:
+        raise ConfigError(
+            f"{folder} holds a fine-tuning of something else or with other settings",
+            f"remove it, or name another --out (its folder is beside it: {folder.name})",
+        )
+    step_s = _step_seconds(config, material, base, fabric)
+    steps = min(MOST_STEPS, max(LEAST_STEPS, round(config.minutes * 60 / step_s)))
+    line(f"{step_s:.2f} s a step: {steps} steps in {lasting(steps * step_s)}")
+    plan = {"asked": asked, "steps": steps}
+    write_atomically(path, json.dumps(plan).encode())
+    return plan
+
+
+def _step_seconds(config: FinetuneConfig, material: Material, base: LIA, fabric: Fabric) -> float:
+    """Duration of a step in steady state, from a short run that leaves nothing behind."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as scratch:
+        marks: list[float] = []
+
+        def mark() -> bool:
+            marks.append(time.monotonic())
+            return False
+
+        trial = Run(
+            _schedule(config, material, base, 5),
+            material.data,
+            Path(scratch),
+            fabric,
+            base=base,
+            pace=Pace(checkpoint_s=math.inf, measure_s=math.inf),
+        )
+        trial.train(mark)
+    return max(1e-3, (marks[-1] - marks[1]) / (len(marks) - 2))
+
+
+def _schedule(config: FinetuneConfig, material: Material, base: LIA, steps: int) -> TrainConfig:
+    """One stage at the base's size."""
+    stage = Stage(
+        size=base.config.size,
+        joint_steps=steps,
+        batch=config.batch,
+        single_steps=0,
+        oracle=(0.0, 0.0),
+        learning_rate=config.learning_rate,
+        decay_from=0.5,
+        losses=config.losses,
+        region_share=0.5,
+        clips=config.clip_share if material.has_clip else 0.0,
+    )
+    return TrainConfig(
+        model=base.config,
+        stages=(stage,),
+        seed=config.seed,
+        ema=0.98,
+        window=96,
+        warmup_steps=min(20, max(1, steps // 5)),
+    )
