@@ -14,6 +14,7 @@ from torch.nn import functional
 from lia_live.errors import ConfigError
 from lia_live.train import mesh
 from lia_live.train.clips import Clips
+from lia_live.train.correspondence import correspondence, region_weights
 from lia_live.train.motion import (
     BLINK_L,
     BLINK_R,
@@ -31,7 +32,7 @@ from lia_live.train.motion import (
 )
 from lia_live.train.paint import LightConfig, apply_colour, as_camera, colour_change
 from lia_live.train.pairs import Pairs
-from lia_live.train.performer import HIDDEN_BEHIND, raster_side
+from lia_live.train.performer import raster_side
 from lia_live.train.raster import rasterise
 from lia_live.train.rig import Rig
 
@@ -75,7 +76,6 @@ class ClipPairs:
         self._landmarks = clips.landmarks.to(self.device)
         self._starts = clips.starts.to(self.device)
         self._face = torch.from_numpy(_face_triangles()).to(self.device)
-        self._weight = torch.tensor(mesh.REGION_WEIGHTS, device=self.device)
         known = torch.zeros(16, device=self.device)
         known[list(MEASURED)] = 1
         self._known = known
@@ -163,23 +163,9 @@ class ClipPairs:
         """Displacement, validity and region weights of the targets (second half) towards the sources."""
         still, moving = rig.rest[:batch], rig.rest[batch:]
         seen, wanted = (rasterise(points, rig.triangles, side) for points in (still, moving))
-        place = wanted.interpolate(still)  # (B, 3, R, R): where each target pixel's stuff is
-        depth = seen.interpolate(still[..., 2:])
-        grid = (place[:, :2] * 2 - 1).permute(0, 2, 3, 1)
-        there = functional.grid_sample(
-            depth, grid, mode="nearest", padding_mode="border", align_corners=False
-        )
-        triangle = wanted.triangle.clamp(min=0)
-        valid = (
-            (self._face[triangle] & (wanted.triangle >= 0))[:, None]
-            & (grid.abs() <= 1).all(3)[:, None]
-            & (place[:, 2:] <= there + HIDDEN_BEHIND)
-        )
-        middle = (torch.arange(side, device=self.device) + 0.5) / side
-        here = torch.stack(torch.meshgrid(middle, middle, indexing="xy"))
-        weights = self._weight[rig.regions[triangle]][:, None]
-        weights = weights / weights.mean((2, 3), keepdim=True)
-        return (place[:, :2] - here) * valid, valid.float(), weights
+        displacement, valid = correspondence(wanted, seen, still, self._face)
+        weights = region_weights(wanted, rig.regions)
+        return displacement * valid, valid.float(), weights
 
 
 def _face_triangles() -> NDArray[np.bool_]:

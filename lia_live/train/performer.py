@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from lia_live.errors import ConfigError
 from lia_live.train import mesh
+from lia_live.train.correspondence import correspondence, region_weights
 from lia_live.train.motion import MIRROR_ORDER, MIRROR_SIGN, MotionConfig, sample_theta, scales
 from lia_live.train.motion import OPEN as MOUTH_OPEN
 from lia_live.train.paint import (
@@ -27,8 +28,6 @@ from lia_live.train.rig import Rig
 
 CRACKS: Final = 2
 """Widest crack between lid and eyeball or lip and mouth that is closed, raster pixels."""
-HIDDEN_BEHIND: Final = 0.035
-"""A point counts as hidden in the source if it lies this much behind what is seen there (sides)."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +125,6 @@ class Performer:
         self._uv = self.rig.rest[..., :2]  # the texture is the portrait itself
         self._attributes = self._vertex_attributes()
         self._scales = scales(self.device)
-        weights = torch.tensor(mesh.REGION_WEIGHTS, device=self.device)
-        self._triangle_weight = weights[self.rig.regions]
         generator = torch.Generator(self.device).manual_seed(1)
         self._style = MouthStyle.drawn(*self._complexion(), generator)
 
@@ -253,45 +250,11 @@ class Performer:
 
     def _correspondence(self, scene: _Scene, batch: int) -> tuple[Tensor, Tensor, Tensor]:
         """Displacement, validity and weights of the targets (second B) towards the sources (first B)."""
-        side = scene.raster.triangle.shape[-1]
-        targets = Raster(
-            *(
-                value[batch : 2 * batch]
-                for value in (scene.raster.triangle, scene.raster.weights, scene.raster.corners)
-            )
+        targets = scene.raster.rows(slice(batch, 2 * batch))
+        displacement, valid = correspondence(
+            targets, scene.raster.rows(slice(batch)), scene.points[:batch], ~self._mouth_triangles
         )
-        sources = Raster(
-            *(
-                value[:batch]
-                for value in (scene.raster.triangle, scene.raster.weights, scene.raster.corners)
-            )
-        )
-        points = scene.points[:batch]
-        place = targets.interpolate(
-            points
-        )  # (B, 3, R, R): where each target pixel's stuff is in the source
-        seen = sources.interpolate(points[..., 2:])  # (B, 1, R, R) depth of what the source shows
-        grid = (place[:, :2] * 2 - 1).permute(0, 2, 3, 1)
-        there = functional.grid_sample(
-            seen, grid, mode="nearest", padding_mode="border", align_corners=False
-        )
-        within = (grid.abs() <= 1).all(3)[:, None]
-        mouth = self._mouth_triangles[targets.triangle.clamp(min=0)][:, None]
-        valid = (
-            (place[:, 2:] <= there + HIDDEN_BEHIND)
-            & within
-            & ~mouth
-            & (targets.triangle >= 0)[:, None]
-        )
-        displacement = place[:, :2] - self._pixel_middles(side)
-        weights = self._triangle_weight[targets.triangle.clamp(min=0)][:, None]
-        weights = weights / weights.mean((2, 3), keepdim=True)
-        return displacement, valid.float(), weights
-
-    def _pixel_middles(self, side: int) -> Tensor:
-        """(2, side, side): x, y of every pixel as fractions of the picture."""
-        middle = (torch.arange(side, device=self.device) + 0.5) / side
-        return torch.stack(torch.meshgrid(middle, middle, indexing="xy"))
+        return displacement, valid.float(), region_weights(targets, self.rig.regions)
 
     def _relight(
         self, pictures: Tensor, copies: int, strength: float, generator: torch.Generator

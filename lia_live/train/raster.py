@@ -43,6 +43,10 @@ class Raster:
     corners: Tensor
     """(B, R, R, 3) int64: its vertices; vertex 0 where there is none."""
 
+    def rows(self, chosen: slice) -> Raster:
+        """Some pictures of the batch."""
+        return Raster(self.triangle[chosen], self.weights[chosen], self.corners[chosen])
+
     def interpolate(self, values: Tensor) -> Tensor:
         """(B, V, C) values at the vertices -> (B, C, R, R) at the pixels, 0 where nothing is seen."""
         batch, side = self.triangle.shape[:2]

@@ -1,0 +1,47 @@
+"""From two pictures of one mesh to where each pixel of the one lies in the other."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lia_live.train import mesh
+from lia_live.train.raster import Raster
+
+HIDDEN_BEHIND: Final = 0.035
+"""A point counts as hidden in the source if it lies this much behind what is seen there (sides)."""
+
+
+def correspondence(
+    target: Raster, source: Raster, points: Tensor, shows: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Displacement (B, 2, R, R) from a target pixel to its place in the source, and validity (B, 1, R, R) bool.
+
+    ``points`` (B, V, 3): vertices of the source, fractions of the side; ``shows`` (T,) bool: triangles whose
+    stuff is in the source at all. Valid where that place is inside the picture and not hidden there.
+    """
+    place = target.interpolate(points)  # (B, 3, R, R)
+    depth = source.interpolate(points[..., 2:])  # (B, 1, R, R) of what the source shows
+    grid = (place[:, :2] * 2 - 1).permute(0, 2, 3, 1)
+    there = functional.grid_sample(
+        depth, grid, mode="nearest", padding_mode="border", align_corners=False
+    )
+    valid = (
+        (shows[target.triangle.clamp(min=0)] & (target.triangle >= 0))[:, None]
+        & (grid.abs() <= 1).all(3)[:, None]
+        & (place[:, 2:] <= there + HIDDEN_BEHIND)
+    )
+    side = target.triangle.shape[-1]
+    middle = (torch.arange(side, device=points.device) + 0.5) / side
+    here = torch.stack(torch.meshgrid(middle, middle, indexing="xy"))
+    return place[:, :2] - here, valid
+
+
+def region_weights(target: Raster, regions: Tensor) -> Tensor:
+    """(B, 1, R, R): the weight of what each pixel shows, ``mesh.REGION_WEIGHTS``, scaled to a mean of 1."""
+    table = torch.tensor(mesh.REGION_WEIGHTS, device=regions.device)[regions]
+    weights = table[target.triangle.clamp(min=0)][:, None]
+    return weights / weights.mean((2, 3), keepdim=True)
