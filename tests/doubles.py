@@ -205,6 +205,8 @@ class ScriptedAvatar:
     look: Look
     crop: Pixels
     face_landmarks: NDArray[np.float32] | None = None
+    network: Any = None
+    fingerprint: str = "shared"
 
 
 def scripted_avatar(

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lia_live.engine.networks import LiveNetworks
 from lia_live.engine.neutral import HeadShape
-from lia_live.engine.observer import Observer, ShapeOf
-from lia_live.engine.performer import Performer, prepare
+from lia_live.engine.observer import Observation, Observer, ShapeOf
+from lia_live.engine.performer import Performer, prepare, samples_of
 from lia_live.engine.policy import MotionPolicy, PolicyConfig
 from lia_live.frame import Frame
 from lia_live.interfaces import Tracker
@@ -36,14 +37,15 @@ class Animator:
         with Animator(model, avatar) as animator:
             out = animator.animate(frame)
 
-    ``model``: a loaded ``LIA`` or an opened renderer. ``tracker``: None opens the one that the model's
-    framing needs. ``directions``: None takes the model's. Faults are raised: a live run that has to go on
-    is ``Pipeline``.
+    ``model``: a loaded ``LIA`` or an opened renderer; None where every avatar brings its own network, which
+    goes before ``model`` in any case. ``tracker``: None opens the one that the avatar's framing needs; one that
+    is given must cut for that avatar's network. ``directions``: None takes the model's. ``device``: where
+    networks run, None: where the model is. Faults are raised: a live run that has to go on is ``Pipeline``.
     """
 
     def __init__(
         self,
-        model: LIA | Renderer,
+        model: LIA | Renderer | None,
         avatar: Avatar,
         *,
         policy: PolicyConfig | None = None,
@@ -52,21 +54,19 @@ class Animator:
         shape_of: ShapeOf | None = expression_of,
         engine: str = "auto",
         threads: int | None = None,
+        device: str | None = None,
     ) -> None:
-        renderer, directions = _opened(model, directions, engine, threads)
-        self._renderer, self._shape_of = renderer, shape_of
-        prepared = prepare(avatar, renderer, shape_of)  # what may fail, before a tracker is held
+        self._networks = _networks(model, directions, engine, threads, device)
+        self._shape_of = shape_of
+        network = self._networks.of(avatar)
+        prepared = prepare(avatar, network, shape_of)  # what may fail, before a tracker is held
         if tracker is None:
             from lia_live.track import open_tracker
 
-            tracker = open_tracker(renderer.config.framing, renderer.config.size)
-        self._observer = Observer(tracker, renderer, shape_of)
-        self._performer = Performer(
-            renderer,
-            prepared,
-            policy or PolicyConfig(),
-            directions,
-        )
+            config = network.renderer.config
+            tracker = open_tracker(config.framing, config.size)
+        self._observer = Observer(tracker, network, shape_of)
+        self._performer = Performer(prepared, policy or PolicyConfig())
 
     def animate(self, frame: Frame) -> Frame:
         """The avatar (S, S, 3) at the moment of ``frame`` (any size); same time and number.
@@ -75,6 +75,8 @@ class Animator:
         """
         observation = self._observer.observe(frame)
         code = self._performer.pose(observation, frame.captured_at)
+        if observation.alpha is not None:
+            self._observer.keep(self.policy.neutral_times)
         picture = self._performer.render(code, frame.captured_at)
         return Frame(picture.pixels, frame.captured_at, frame.number)
 
@@ -83,9 +85,12 @@ class Animator:
 
         Returns its score in [0, 1]; 0 when no face was in them (the search then goes on while animating).
         """
-        observations = (self._observer.observe(frame) for frame in frames)
-        samples = [(o.alpha, o.shape) for o in observations if o.alpha is not None]
-        return self.policy.learn_neutral(samples)
+        seen: list[Observation] = []
+        for frame in frames:
+            seen.append(self._observer.observe(frame))
+            self.policy.learn_neutral(samples_of(seen))  # so far: the frame is still at hand
+            self._observer.keep(self.policy.neutral_times)
+        return self.policy.neutral_score
 
     def calibrate(self) -> None:
         """Take a new neutral, and a new crop scale, from the next half second of faces."""
@@ -93,8 +98,17 @@ class Animator:
         self.policy.calibrate()
 
     def switch(self, avatar: Avatar) -> None:
-        """Go on with another avatar; the driver's neutral stays."""
-        self._performer.switch(prepare(avatar, self._renderer, self._shape_of))
+        """Go on with another avatar, by its own network if it brings one; the driver's neutral stays."""
+        network = self._networks.of(avatar)
+        prepared = prepare(avatar, network, self._shape_of)
+        other = network is not self._performer.avatar.network
+        neutral = self._observer.turn_to(network) if other else ()
+        self._performer.switch(prepared, neutral)
+
+    @property
+    def renderer(self) -> Renderer:
+        """What runs the network on stage."""
+        return self._performer.avatar.network.renderer
 
     @property
     def policy(self) -> MotionPolicy:
@@ -128,18 +142,35 @@ class Animator:
         self.close()
 
 
-def _opened(
-    model: LIA | Renderer, directions: Sequence[Direction] | None, engine: str, threads: int | None
-) -> tuple[Renderer, Sequence[Direction]]:
-    """The renderer of a model, or the one that was given; and the directions."""
-    from lia_live.model import LIA
+def _networks(
+    model: LIA | Renderer | None,
+    directions: Sequence[Direction] | None,
+    engine: str,
+    threads: int | None,
+    device: str | None,
+) -> LiveNetworks:
+    """The networks of an animator: each is opened when the first avatar needs it."""
+    from lia_live.model import LIA, Direction
+    from lia_live.render import open_renderer
 
-    if isinstance(model, LIA):
-        from lia_live.render import open_renderer
+    if model is None:
+        where = device
+    elif isinstance(model, LIA):
+        where = device or str(next(model.parameters()).device)
+    else:
+        where = device or model.device
 
-        return open_renderer(model, engine, threads), directions or model.directions
-    if directions is None:
-        from lia_live.model.directions import Direction
+    def shared() -> tuple[Renderer, Sequence[Direction]]:
+        if isinstance(model, LIA):
+            opened = open_renderer(model, engine, threads, device=where)
+            return opened, directions or model.directions
+        assert model is not None  # else there is nothing to share
+        return model, directions or Direction.unlabelled(model.config.motion_dim)
 
-        directions = Direction.unlabelled(model.config.motion_dim)
-    return model, directions
+    def own(network: LIA, other: Renderer | None) -> Renderer:
+        return open_renderer(network, engine, threads, device=where, beside=other)
+
+    def is_shared(avatar: Avatar) -> bool:
+        return isinstance(model, LIA) and avatar.fingerprint == model.fingerprint
+
+    return LiveNetworks(None if model is None else shared, own, is_shared=is_shared)

@@ -1,14 +1,36 @@
-"""The range of motion codes that a set of weights was trained in, with soft ends."""
+"""The directions of a set of weights as numbers; the range its codes were trained in, with soft ends."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from lia_live.model.directions import Direction
 
 Vector = NDArray[np.float64]
 
 KNEE = 0.1
 """Fraction of a direction's range, at either end, in which a code is bent instead of cut."""
+
+
+class Axes:
+    """What the policy reads of M directions, as arrays (M,)."""
+
+    def __init__(self, directions: Sequence[Direction]) -> None:
+        self.names = tuple(direction.name for direction in directions)
+        self.low = np.array([d.low for d in directions], dtype=np.float64)
+        self.high = np.array([d.high for d in directions], dtype=np.float64)
+        scale = np.array([d.scale for d in directions], dtype=np.float64)
+        self.scale = np.where(np.isfinite(scale) & (scale > 0), scale, 1.0)
+
+    def edits_from(self, other: Axes, edits: Sequence[float]) -> tuple[float, ...]:
+        """``edits``, one for each direction of ``other``, for the directions of the same names here."""
+        named = dict(zip(other.names, edits, strict=False))
+        return tuple(named.get(name, 0.0) for name in self.names)
 
 
 class SoftRange:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,17 @@ class HeadShape(Protocol):
     def mouth_width(self) -> float:
         """In eye distances: about 0.55 at rest, more in a smile."""
         ...
+
+
+class Sample(NamedTuple):
+    """One moment of the driver, as numbers."""
+
+    code: NDArray[np.floating[Any]]
+    """(M,) motion code."""
+    shape: HeadShape | None
+    """Of the face it came from, if known."""
+    at: float = 0.0
+    """When the frame was captured, seconds: names it to whoever kept the frames."""
 
 
 AT_REST = np.array([0.0, 0.0, 0.0, 0.0, 0.55])
@@ -106,22 +117,28 @@ class NeutralSearch:
         self._avatar = measures(avatar)
         self._codes: list[Vector] = []
         self._shapes: list[Vector] = []
+        self._times: list[float] = []
 
-    def add(self, code: Vector, shape: HeadShape | None) -> None:
-        """One sample: (M,) motion code, finite, and the shape of the face it came from."""
+    def add(self, code: Vector, shape: HeadShape | None, at: float = 0.0) -> None:
+        """One sample: (M,) motion code, finite; the shape of the face it came from; when, seconds."""
         self._codes.append(code)
         self._shapes.append(measures(shape))
+        self._times.append(at)
 
     def trim(self, count: int) -> None:
         """Keep only the newest ``count`` samples."""
-        del self._codes[:-count], self._shapes[:-count]
+        del self._codes[:-count], self._shapes[:-count], self._times[:-count]
 
-    def best(self) -> tuple[Vector, float]:
-        """The neutral code (M,) and its score in [0, 1]. At least one sample must have been added."""
+    def best(self) -> tuple[Vector, float, tuple[float, ...]]:
+        """The neutral code (M,), its score in [0, 1], and when its samples were taken, best first.
+
+        At least one sample must have been added.
+        """
         codes, scores = np.stack(self._codes), self.scores()
         order = np.argsort(-scores, kind="stable")[:AVERAGED]
         chosen = order[scores[order] >= scores[order[0]] - AVERAGED_WITHIN]
-        return codes[chosen].mean(axis=0), float(scores[order[0]])
+        times = tuple(self._times[index] for index in chosen)
+        return codes[chosen].mean(axis=0), float(scores[order[0]]), times
 
     def scores(self) -> Vector:
         """(n,) in [0, 1], oldest first. Earlier scores change as the widest eye opening becomes known."""
@@ -159,6 +176,7 @@ class DriverNeutral:
         self, rest: Vector, scale: Vector, avatar: HeadShape | None, window_s: float
     ) -> None:
         self._scale = scale
+        self._first_window_s = window_s
         self._window_s = window_s
         self._early_s = min(EARLY_S, window_s)
         self._search: NeutralSearch | None = NeutralSearch(rest, scale, avatar)
@@ -167,6 +185,8 @@ class DriverNeutral:
         self._value: Vector | None = None
         self.score = 0.0
         """Of the neutral in use, in [0, 1]; 0 before the first face."""
+        self.times: tuple[float, ...] = ()
+        """When the moments it was found in were captured, best first."""
 
     @property
     def locked(self) -> bool:
@@ -178,18 +198,34 @@ class DriverNeutral:
         self._search = NeutralSearch(rest, self._scale, avatar)
         self._began, self._window_s, self._early_s = None, ASKED_WINDOW_S, math.inf
 
-    def learn(
-        self,
-        samples: Sequence[tuple[Vector, HeadShape | None]],
-        rest: Vector,
-        avatar: HeadShape | None,
-    ) -> None:
+    def learn(self, samples: Sequence[Sample], rest: Vector, avatar: HeadShape | None) -> None:
         """Choose from these samples, at least one, and lock."""
-        search = NeutralSearch(rest, self._scale, avatar)
-        for code, shape in samples:
-            search.add(code, shape)
-        self._goal, self.score = search.best()
+        search = self._filled(samples, rest, avatar)
+        self._goal, self.score, self.times = search.best()
         self._value, self._search = self._goal, None
+
+    def move(
+        self, samples: Sequence[Sample], rest: Vector, scale: Vector, avatar: HeadShape | None
+    ) -> None:
+        """Go on in the codes of another network: ``samples`` are the moments it was found in, in those.
+
+        Locked stays locked, a search goes on. Without samples a first search begins with the next face.
+        """
+        self._scale = scale
+        if not samples:
+            window_s = self._first_window_s
+            self._search = NeutralSearch(rest, scale, avatar)
+            self._began, self._window_s, self._early_s = None, window_s, min(EARLY_S, window_s)
+            self._goal = self._value = None
+            self.score, self.times = 0.0, ()
+            return
+        search = self._filled(samples, rest, avatar)
+        self._goal, self.score, self.times = search.best()
+        self._value = self._goal
+        if self._search is not None:
+            # One that was asked for and has seen nobody yet must not find the old neutral again.
+            asked = self._began is None
+            self._search = NeutralSearch(rest, scale, avatar) if asked else search
 
     def follow(self, code: Vector, shape: HeadShape | None, now: float, passed: float) -> Vector:
         """The neutral (M,) to use with this sample, ``passed`` seconds after the one before."""
@@ -209,11 +245,19 @@ class DriverNeutral:
     ) -> Vector:
         if self._began is None:
             self._began = now
-        search.add(code, shape)
+        search.add(code, shape, now)
         search.trim(CAPACITY)
-        goal, self.score = search.best()
+        goal, self.score, self.times = search.best()
         lasted = now - self._began
         over = lasted >= self._window_s and self.score >= POOR_SCORE
         if over or (lasted >= self._early_s and self.score >= GOOD_SCORE):
             self._search = None
         return goal
+
+    def _filled(
+        self, samples: Sequence[Sample], rest: Vector, avatar: HeadShape | None
+    ) -> NeutralSearch:
+        search = NeutralSearch(rest, self._scale, avatar)
+        for sample in samples:
+            search.add(np.asarray(sample.code, dtype=np.float64), sample.shape, sample.at)
+        return search

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from lia_live.engine.neutral import HeadShape
 from lia_live.engine.observer import Observation, ShapeOf
-from lia_live.engine.policy import Codes, MotionPolicy, PolicyConfig
+from lia_live.engine.policy import Codes, MotionPolicy, PolicyConfig, Sample
 from lia_live.frame import Pixels
 
 if TYPE_CHECKING:
     from lia_live.avatar import Avatar
-    from lia_live.model.directions import Direction
-    from lia_live.render.interface import LoadedAvatar, Renderer
+    from lia_live.engine.networks import LiveNetwork
+    from lia_live.render.interface import LoadedAvatar
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class PreparedAvatar:
     """An avatar with everything done that does not depend on the frame."""
 
     name: str
+    network: LiveNetwork
+    """The one that shows it."""
     loaded: LoadedAvatar
     """The renderer's own form of it."""
     rest: NDArray[np.float32]
@@ -47,14 +49,15 @@ class AvatarPicture:
     """When the frame whose motion it shows was captured; None when no frame drove it (easing, breathing)."""
 
 
-def prepare(avatar: Avatar, renderer: Renderer, shape_of: ShapeOf | None) -> PreparedAvatar:
-    """Load an avatar into the renderer. Any thread."""
+def prepare(avatar: Avatar, network: LiveNetwork, shape_of: ShapeOf | None) -> PreparedAvatar:
+    """Load an avatar into its network's renderer. Any thread."""
     landmarks = avatar.face_landmarks
     shape = shape_of(landmarks) if landmarks is not None and shape_of is not None else None
     rest = avatar.look.motion[0].detach().float().cpu().numpy()
     return PreparedAvatar(
         name=avatar.name,
-        loaded=renderer.load_avatar(avatar.look),
+        network=network,
+        loaded=network.renderer.load_avatar(avatar.look),
         rest=np.array(rest, dtype=np.float32),
         shape=shape,
         picture=avatar.crop,
@@ -64,26 +67,26 @@ def prepare(avatar: Avatar, renderer: Renderer, shape_of: ShapeOf | None) -> Pre
 class Performer:
     """Motion policy and renderer: from what was observed to the avatar's picture. Model thread only."""
 
-    def __init__(
-        self,
-        renderer: Renderer,
-        avatar: PreparedAvatar,
-        config: PolicyConfig,
-        directions: Sequence[Direction],
-    ) -> None:
-        self._renderer = renderer
+    def __init__(self, avatar: PreparedAvatar, config: PolicyConfig) -> None:
         self._avatar = avatar
-        self.policy = MotionPolicy(config, directions, avatar.rest, avatar.shape)
+        self.policy = MotionPolicy(config, avatar.network.directions, avatar.rest, avatar.shape)
 
     @property
     def avatar(self) -> PreparedAvatar:
         """On stage now."""
         return self._avatar
 
-    def switch(self, avatar: PreparedAvatar) -> None:
-        """Put another avatar on stage; the driver's neutral stays."""
-        self._avatar = avatar
-        self.policy.set_rest(avatar.rest, avatar.shape)
+    def switch(self, avatar: PreparedAvatar, neutral: Sequence[Observation] = ()) -> None:
+        """Put another avatar on stage; the driver's neutral stays.
+
+        ``neutral``: for an avatar of another network, what that makes of the frames the neutral was found in.
+        """
+        before, self._avatar = self._avatar, avatar
+        if avatar.network is before.network:
+            self.policy.set_rest(avatar.rest, avatar.shape)
+        else:
+            directions = avatar.network.directions
+            self.policy.set_network(directions, avatar.rest, avatar.shape, samples_of(neutral))
 
     def pose(self, observation: Observation | None, now: float) -> Codes:
         """One step of the policy: the code (M,) to render. None: no frame came."""
@@ -93,8 +96,9 @@ class Performer:
 
     def render(self, code: Codes, captured_at: float | None) -> AvatarPicture:
         """The avatar in that pose. Raises ``ValueError`` when the renderer's answer is not one picture."""
-        pictures = self._renderer.render([self._avatar.loaded], code[None])
-        size = self._renderer.config.size
+        renderer = self._avatar.network.renderer
+        pictures = renderer.render([self._avatar.loaded], code[None])
+        size = renderer.config.size
         if np.shape(pictures) != (1, size, size, 3) or pictures.dtype != np.uint8:
             raise ValueError(
                 f"a rendered picture must be {(1, size, size, 3)} uint8, "
@@ -102,3 +106,8 @@ class Performer:
             )
         # A copy: the renderer may reuse its buffer while the output thread still reads this one.
         return AvatarPicture(pictures[0].copy(), self._avatar.picture, captured_at)
+
+
+def samples_of(observations: Iterable[Observation]) -> list[Sample]:
+    """Those with a code, as the policy looks for a neutral in them."""
+    return [Sample(o.alpha, o.shape, o.captured_at) for o in observations if o.alpha is not None]

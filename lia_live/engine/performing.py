@@ -6,6 +6,7 @@ import threading
 
 from lia_live.engine.config import PipelineConfig
 from lia_live.engine.faults import Faults
+from lia_live.engine.networks import LiveNetwork
 from lia_live.engine.observer import Observation, Observer
 from lia_live.engine.performer import AvatarPicture, Performer
 from lia_live.engine.shelf import AvatarShelf
@@ -98,6 +99,8 @@ class PerformingLoop:
         self._stats.driver = "face" if seen else "no face"
         if seen or self._stale or not self._performer.policy.settled:
             self._show(observation, frame.captured_at)
+        if seen:
+            self._observer.keep(self._performer.policy.neutral_times)
 
     def _rest(self) -> None:
         """No frame came: move the avatar on without one, if there is anything to move."""
@@ -156,10 +159,23 @@ class PerformingLoop:
 
     def _change_avatar(self) -> None:
         avatar = self._shelf.due()
-        if avatar is not None:
-            self._performer.switch(avatar)
-            self._stats.avatar = avatar.name
-            self._stale = True
+        if avatar is None:
+            return
+        neutral: list[Observation] = []
+        if avatar.network is not self._performer.avatar.network:
+            neutral = self._look_again(avatar.network)
+            self._stats.runs_on(avatar.network.renderer)
+        self._performer.switch(avatar, neutral)
+        self._stats.avatar = avatar.name
+        self._stale = True
+
+    def _look_again(self, network: LiveNetwork) -> list[Observation]:
+        """What another network makes of the frames that the neutral was found in; nothing after a fault."""
+        try:
+            return self._observer.turn_to(network)
+        except Exception as error:
+            self._faults.note("encoder", error)
+            return []
 
     def _warm_up(self) -> None:
         """First calls are slow: pay for them before the camera is read. Uses the avatar's own picture."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lia_live.engine.animator import expression_of
 from lia_live.engine.capture import CaptureLoop
 from lia_live.engine.config import PipelineConfig
+from lia_live.engine.networks import LiveNetworks, OpenOwn, open_beside
 from lia_live.engine.observer import Observer, ShapeOf
 from lia_live.engine.output import Output, OutputLoop
 from lia_live.engine.passthrough import Passthrough
@@ -31,6 +32,7 @@ from lia_live.timing import MonotonicClock
 
 if TYPE_CHECKING:
     from lia_live.avatar import Avatar
+    from lia_live.model.config import LIAConfig
     from lia_live.model.directions import Direction
     from lia_live.render.interface import Renderer
 
@@ -45,23 +47,27 @@ class Pipeline:
     """One live run from a source to its sinks. ``run`` owns them: its end closes source, tracker and sinks.
 
     ``run`` may be called once. Everything else may be called from any thread, before and during the run.
-    ``directions``: one per coefficient; None: as the renderer says. ``began_at``: when the user asked for
-    the run, seconds on ``clock`` (for ``startup_s``); now if None.
+    ``renderer`` and ``directions`` (one per coefficient): of the network that avatars share; None where every
+    avatar brings its own. ``open_own`` opens those that avatars bring (None: on the shared one's device).
+    ``tracked``: what ``tracker`` cuts for; None: the network of the first avatar. ``began_at``: when the user
+    asked for the run, seconds on ``clock`` (for ``startup_s``); now if None.
     """
 
     def __init__(
         self,
         source: Source,
         tracker: Tracker,
-        renderer: Renderer,
+        renderer: Renderer | None,
         avatars: Sequence[Avatar],
         sinks: Sequence[Sink | Output],
         config: PipelineConfig | None = None,
         clock: Clock | None = None,
         *,
-        directions: Sequence[Direction],
+        directions: Sequence[Direction] = (),
         shape_of: ShapeOf | None = expression_of,
         began_at: float | None = None,
+        open_own: OpenOwn | None = None,
+        tracked: LIAConfig | None = None,
     ) -> None:
         self.config = config = config or PipelineConfig()
         self._clock = clock = clock or MonotonicClock()
@@ -73,9 +79,9 @@ class Pipeline:
         self._threads: list[threading.Thread] = []
         self._started = False
         self.stats = stats = Stats(
-            device=renderer.device,
-            engine=renderer.engine,
-            precision=renderer.precision,
+            device="",
+            engine="",
+            precision="",
             began_at=clock.now() if began_at is None else began_at,
             sink_latency_s=config.sink_latency_s,
         )
@@ -85,12 +91,18 @@ class Pipeline:
         self._frames: Slot[Frame] = Slot()
         self._pictures: Slot[AvatarPicture] = Slot()
         self._passthrough = Passthrough() if config.allow_passthrough else None
-        self._shelf = AvatarShelf(avatars, lambda a: prepare(a, renderer, shape_of), stats)
+        networks = LiveNetworks(
+            None if renderer is None else lambda: (renderer, directions),
+            open_own or (lambda network, other: open_beside(network, other or renderer)),
+            tracked,
+        )
+        self._shelf = AvatarShelf(avatars, lambda a: prepare(a, networks.of(a), shape_of), stats)
         first = self._shelf.first()
         stats.avatar = first.name
-        self._observer = Observer(tracker, renderer, shape_of)
+        stats.runs_on(first.network.renderer)
+        self._observer = Observer(tracker, first.network, shape_of)
         self._observer.mirror = config.mirror_in
-        self._performer = Performer(renderer, first, config.policy, directions)
+        self._performer = Performer(first, config.policy)
         self._policy = self._performer.policy
         self._capture = CaptureLoop(
             source, self._frames, self._passthrough, stats, clock, self._stop
@@ -225,6 +237,11 @@ class Pipeline:
     def status_line(self) -> str:
         """One line about the last seconds, with the audio delay to set in OBS or Zoom."""
         return self.stats.line(self._clock.now())
+
+    @property
+    def description(self) -> str:
+        """What runs the network on stage: "cpu, 2 threads, torch fp32"."""
+        return self._performer.avatar.network.renderer.description
 
     @property
     def avatar(self) -> int:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lia_live.engine.bounds import SoftRange
-from lia_live.engine.neutral import DriverNeutral, HeadShape, Vector
+from lia_live.engine.bounds import Axes, SoftRange
+from lia_live.engine.neutral import DriverNeutral, HeadShape, Sample, Vector
 from lia_live.engine.one_euro import OneEuro
+from lia_live.engine.policy_config import Mode, PolicyConfig
 from lia_live.errors import ConfigError
 
 if TYPE_CHECKING:  # the policy itself needs no torch
@@ -24,7 +25,6 @@ if TYPE_CHECKING:  # the policy itself needs no torch
 
 Codes = NDArray[np.float32]
 Numbers = NDArray[np.floating[Any]]
-Mode = Literal["relative", "absolute"]
 
 EDIT_EASE_S = 0.08
 """Time constant with which edits take effect: a slider moves the face, it does not make it jump."""
@@ -35,58 +35,14 @@ BREATH_RAMP_S = 2.0
 BREATHING = {"pitch": 1.0, "y": 0.6}
 """Directions that breathe and their share of the amplitude; only weights with labels have them."""
 
-
-@dataclass(frozen=True)
-class PolicyConfig:
-    """How the driver's motion becomes the avatar's."""
-
-    mode: Mode = "relative"
-    """"relative": the avatar moves from its own pose as the driver moves from neutral. "absolute": the
-    avatar takes the driver's pose and expression as they are."""
-    strength: float = 1.0
-    """Multiplies the motion about the avatar's own pose; 0 to 2."""
-    smooth: float = 0.3
-    """One-Euro smoothing of the codes; 0 (none) to 1 (strongest, adds most delay to slow movement)."""
-    edits: tuple[float, ...] = ()
-    """Added to the code of each direction, in its own unit; empty, or one number a direction."""
-    neutral_window_s: float = 2.0
-    """How long after the first face the neutral is looked for; 0 to 30."""
-    hold_s: float = 0.5
-    """How long the last pose is held after the face was lost; 0 to 10."""
-    ease_s: float = 1.0
-    """How long the way back to rest takes after that; 0 to 10."""
-    return_s: float = 0.4
-    """How long the way from rest to the driver takes when a face comes (back); 0 to 10."""
-    breathing: float = 0.06
-    """Amplitude of the breathing while nobody is seen, in typical deviations; 0 (still) to 0.5."""
-
-    def __post_init__(self) -> None:
-        if self.mode not in ("relative", "absolute"):
-            raise ConfigError(
-                f'engine.mode must be "relative" or "absolute", got {self.mode!r}',
-                "use --mode relative unless driver and portrait sit alike",
-            )
-        bounds = {
-            "strength": 2.0,
-            "smooth": 1.0,
-            "neutral_window_s": 30.0,
-            "hold_s": 10.0,
-            "ease_s": 10.0,
-            "return_s": 10.0,
-            "breathing": 0.5,
-        }
-        for name, high in bounds.items():
-            value = getattr(self, name)
-            if not 0 <= value <= high:  # also refuses NaN
-                raise ConfigError(f"engine.{name} must be in [0, {high:g}], got {value}")
-        if not all(math.isfinite(edit) for edit in self.edits):
-            raise ConfigError("engine.edits must be finite numbers")
+__all__ = ["Codes", "Mode", "MotionPolicy", "PolicyConfig", "Sample"]
 
 
 class MotionPolicy:
     """Turns what was observed of the driver into the code to render. Stateful.
 
-    ``step`` and ``set_rest`` belong to the model thread; ``calibrate`` and ``update`` may be called from any.
+    ``step``, ``set_rest`` and ``set_network`` belong to the model thread; ``calibrate`` and ``update`` may be
+    called from any.
     ``directions``: one per coefficient. ``rest``: (M,) the avatar's own code. ``avatar``: the shape of the
     face in its picture, if known.
     """
@@ -98,22 +54,19 @@ class MotionPolicy:
         rest: Numbers,
         avatar: HeadShape | None = None,
     ) -> None:
-        self._low = np.array([d.low for d in directions], dtype=np.float64)
-        self._high = np.array([d.high for d in directions], dtype=np.float64)
-        scale = np.array([d.scale for d in directions], dtype=np.float64)
-        self._scale = np.where(np.isfinite(scale) & (scale > 0), scale, 1.0)
-        self._breath = self._scale * [BREATHING.get(d.name, 0.0) for d in directions]
+        self._axes = axes = Axes(directions)
+        self._breath = _breathing(axes)
         self._config = config
         self._check(config)
         self._edits = self._wanted_edits()
         self._pending: PolicyConfig | None = None
-        self._filter = OneEuro(self._scale, config.smooth)
+        self._filter = OneEuro(axes.scale, config.smooth)
 
         self._rest = self._checked_rest(rest)
         self._avatar = avatar
-        self._range = SoftRange(self._low, self._high, self._rest)
+        self._range = SoftRange(axes.low, axes.high, self._rest)
 
-        self._neutral = DriverNeutral(self._rest, self._scale, avatar, config.neutral_window_s)
+        self._neutral = DriverNeutral(self._rest, axes.scale, avatar, config.neutral_window_s)
         self._recalibrate = False
 
         self._now = -math.inf
@@ -154,6 +107,11 @@ class MotionPolicy:
         return self._neutral.score
 
     @property
+    def neutral_times(self) -> tuple[float, ...]:
+        """When the frames were captured that the neutral in use was found in, best first."""
+        return self._neutral.times
+
+    @property
     def face(self) -> bool:
         """The last step had a usable code."""
         return self._present
@@ -177,7 +135,7 @@ class MotionPolicy:
         """Another avatar: its own code (M,) and shape. The driver's neutral stays."""
         before, self._rest = self._rest, self._checked_rest(rest)
         self._avatar = avatar
-        self._range = SoftRange(self._low, self._high, self._rest)
+        self._range = SoftRange(self._axes.low, self._axes.high, self._rest)
         if self._config.mode == "relative":  # the same motion, about the new rest
             shift = self._rest - before
             self._out = self._out + shift
@@ -187,10 +145,36 @@ class MotionPolicy:
         if not self._present and self._lost_at is None:
             self._out = self._range(self._rest + self._edits)
 
-    def learn_neutral(self, samples: Iterable[tuple[Numbers, HeadShape | None]]) -> float:
+    def set_network(
+        self,
+        directions: Sequence[Direction],
+        rest: Numbers,
+        avatar: HeadShape | None,
+        neutral: Iterable[Sample],
+    ) -> None:
+        """An avatar of another network: codes from before mean nothing to it; the settings and the driver stay.
+
+        ``neutral``: what that network makes of the moments at ``neutral_times``; without any, the neutral is
+        looked for anew. Edits stay with the directions of the same name.
+        """
+        before, self._axes = self._axes, Axes(directions)
+        self._breath = _breathing(self._axes)
+        self._rest, self._avatar = self._checked_rest(rest), avatar
+        self._range = SoftRange(self._axes.low, self._axes.high, self._rest)
+        self._config = self._moved(self._config, before)
+        if self._pending is not None:
+            self._pending = self._moved(self._pending, before)
+        self._edits = self._wanted_edits()
+        self._filter = OneEuro(self._axes.scale, self._config.smooth)
+        usable = [sample for sample in neutral if self._usable(sample.code) is not None]
+        self._neutral.move(usable, self._rest, self._axes.scale, avatar)
+        self._out = self._held = self._range(self._rest + self._edits)
+        self._glide_from = None
+
+    def learn_neutral(self, samples: Iterable[Sample | tuple[Numbers, HeadShape | None]]) -> float:
         """Choose the neutral from (code, shape) samples and keep it; returns the score of the one in use."""
-        found = [(self._usable(code), shape) for code, shape in samples]
-        usable = [(code, shape) for code, shape in found if code is not None]
+        found = [Sample(*sample) for sample in samples]
+        usable = [sample for sample in found if self._usable(sample.code) is not None]
         if usable:
             self._neutral.learn(usable, self._rest, self._avatar)
         return self._neutral.score
@@ -284,25 +268,41 @@ class MotionPolicy:
             self._glide(self._now)
 
     def _wanted_edits(self) -> Vector:
-        return np.array(self._config.edits or np.zeros(len(self._low)), dtype=np.float64)
+        count = len(self._axes.low)
+        edits = self._config.edits
+        if len(edits) != count:  # none, or set in the very moment in which another network came
+            return np.zeros(count)
+        return np.array(edits, dtype=np.float64)
+
+    def _moved(self, config: PolicyConfig, before: Axes) -> PolicyConfig:
+        """``config``, its edits for the directions of the network on stage."""
+        if not config.edits or before.names == self._axes.names:
+            return config
+        return replace(config, edits=self._axes.edits_from(before, config.edits))
 
     def _ease_edits(self, passed: float) -> None:
         wanted = self._wanted_edits()
         left = math.exp(-passed / EDIT_EASE_S) * (self._edits - wanted)
-        self._edits = np.where(np.abs(left) < 1e-3 * self._scale, wanted, wanted + left)
+        self._edits = np.where(np.abs(left) < 1e-3 * self._axes.scale, wanted, wanted + left)
 
     def _check(self, config: PolicyConfig) -> None:
-        if config.edits and len(config.edits) != len(self._low):
+        if config.edits and len(config.edits) != len(self._axes.low):
             raise ConfigError(
-                f"engine.edits must have {len(self._low)} numbers, one a direction, got {len(config.edits)}"
+                f"engine.edits must have {len(self._axes.low)} numbers, one a direction, got {len(config.edits)}"
             )
 
     def _checked_rest(self, rest: Numbers) -> Vector:
-        if np.shape(rest) != self._low.shape or not np.isfinite(rest).all():
+        if np.shape(rest) != self._axes.low.shape or not np.isfinite(rest).all():
             raise ValueError(
-                f"rest must be {self._low.shape} finite numbers, got shape {np.shape(rest)}"
+                f"rest must be {self._axes.low.shape} finite numbers, got shape {np.shape(rest)}"
             )
         return np.array(rest, dtype=np.float64)
+
+
+def _breathing(axes: Axes) -> Vector:
+    """(M,) how far each direction breathes at amplitude 1."""
+    amplitude: Vector = axes.scale * [BREATHING.get(name, 0.0) for name in axes.names]
+    return amplitude
 
 
 def _smoothstep(passed: float, whole: float) -> float:

@@ -84,6 +84,7 @@ class AvatarShelf:
                 continue
             with self._changed:
                 self._ready[index] = prepared
+            del prepared  # the shelf alone decides how long it stays
 
     def close(self) -> None:
         """End the preparing thread after what it is doing."""

@@ -6,11 +6,14 @@ import json
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lia_live.engine.memory import resident_mb
 from lia_live.errors import StorageError
 from lia_live.timing import Percentiles
+
+if TYPE_CHECKING:
+    from lia_live.render.interface import Renderer
 
 DriverState = Literal["starting", "face", "no face", "no camera"]
 RECENT_S = 2.0
@@ -58,6 +61,11 @@ class Stats:
     first_out_at: float | None = None
     last_out_at: float | None = None
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=256))
+
+    def runs_on(self, renderer: Renderer) -> None:
+        """The network on stage is run by ``renderer``."""
+        self.device, self.engine = renderer.device, renderer.engine
+        self.precision = renderer.precision
 
     def count_out(self, now: float, captured_at: float | None) -> None:
         """A new avatar picture is handed over at ``now``."""

@@ -17,7 +17,7 @@ from lia_live.model.pixels import to_pixels, to_tensor
 from lia_live.render.interface import Renderer
 from lia_live.render.kernels import onednn_works
 from lia_live.render.memory import keep_freed_memory
-from lia_live.render.torch_renderer import TorchRenderer
+from lia_live.render.torch_renderer import Precision, TorchRenderer
 
 WORTH_A_THREAD = 0.8
 """A further thread must bring the time of a frame below this fraction: capture and tracking want cores too."""
@@ -35,11 +35,17 @@ def open_renderer(
     engine: str = "auto",
     threads: int | None = None,
     precision: str = "auto",
+    *,
+    device: str | torch.device | None = None,
+    beside: Renderer | None = None,
 ) -> Renderer:
-    """The renderer for ``model`` on the device it is on.
+    """The renderer for ``model``.
 
     ``threads``: of the convolutions on a cpu; None measures a few frames and takes no more than pay.
     ``precision``: "fp32", "bf16", or "auto": bf16 on a cpu that computes in it, if a probe agrees with fp32.
+    ``device``: where it runs, None: where the model is; a model on the cpu can be run anywhere and stays there.
+    ``beside``: another one that is at work. A network of the same shape takes its thread count: measuring
+    would disturb it, and be disturbed by it.
     torch's thread count is one for the process: the renderer sets it on every thread that calls it.
     Raises ``ConfigError`` for an unknown engine or precision.
     """
@@ -51,13 +57,16 @@ def open_renderer(
         raise ConfigError(f"precision must be auto, fp32 or bf16, got {precision!r}")
     if threads is not None and not 1 <= threads <= 256:
         raise ConfigError(f"threads must be in [1, 256], got {threads}")
-    return ENGINES["torch" if engine == "auto" else engine](model, threads, precision)
+    where = model.dec.direction.weight.device if device is None else torch.device(device)
+    if threads is None and beside is not None and beside.config == model.config:
+        threads = getattr(beside, "threads", None)
+    return ENGINES["torch" if engine == "auto" else engine](model, threads, precision, where)
 
 
-def _open_torch(model: LIA, threads: int | None, precision: str) -> Renderer:
-    device = model.dec.direction.weight.device
+def _open_torch(model: LIA, threads: int | None, precision: str, device: torch.device) -> Renderer:
     if device.type != "cpu":
-        return TorchRenderer(model, precision="bf16" if precision == "bf16" else "fp32")
+        kind: Precision = "bf16" if precision == "bf16" else "fp32"
+        return TorchRenderer(model, precision=kind, device=device)
     keep_freed_memory()
     renderer: TorchRenderer | None = None
     if precision == "bf16" or (precision == "auto" and computes_bf16()):
@@ -70,7 +79,9 @@ def _open_torch(model: LIA, threads: int | None, precision: str) -> Renderer:
     return renderer
 
 
-ENGINES: dict[str, Callable[[LIA, int | None, str], Renderer]] = {"torch": _open_torch}
+ENGINES: dict[str, Callable[[LIA, int | None, str, torch.device], Renderer]] = {
+    "torch": _open_torch
+}
 """By name. A further backend adds its opener here."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Literal
 
@@ -25,20 +24,25 @@ Precision = Literal["fp32", "bf16"]
 class TorchRenderer:
     """A ``Renderer``. ``threads``: how many of the cpu's it uses, may be set; None leaves torch's own number.
 
-    torch keeps that number for the process and OpenMP one for each thread, so it is set on each thread that
-    comes here to encode or render.
+    ``device``: where it runs; None: where the model is. The model itself stays where it is and as it is.
+    torch starts each thread with the process's number of threads and OpenMP then keeps one for each thread. So
+    it is compared on every call, which costs 30 ns: networks that take turns on one thread may differ in it.
     """
 
     engine = "torch"
 
     def __init__(
-        self, model: LIA, *, precision: Precision = "fp32", threads: int | None = None
+        self,
+        model: LIA,
+        *,
+        precision: Precision = "fp32",
+        threads: int | None = None,
+        device: torch.device | None = None,
     ) -> None:
         self.config: LIAConfig = model.config
         self.precision: str = precision
         self.threads = torch.get_num_threads() if threads is None else threads
-        self._set_on = threading.local()
-        self._device = model.dec.direction.weight.device
+        self._device = device or model.dec.direction.weight.device
         self.device = str(self._device)
         dtype = torch.float32 if precision == "fp32" else torch.bfloat16
         fused = onednn_works(self._device)
@@ -98,6 +102,5 @@ class TorchRenderer:
         return found
 
     def _claim_threads(self) -> None:
-        if self._device.type == "cpu" and getattr(self._set_on, "count", 0) != self.threads:
+        if self._device.type == "cpu" and torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
-            self._set_on.count = self.threads

@@ -228,6 +228,41 @@ def test_open_renderer_chooses_and_says():
     assert renderer.description.endswith(f"torch {renderer.precision}")
 
 
+def test_networks_that_take_turns_keep_their_thread_counts():
+    """Two renderers on one thread: the number that the other one set does not stay."""
+    before = torch.get_num_threads()
+    networks = [random_network(CONFIGS["tiny"], seed) for seed in (0, 1)]
+    one, two = (
+        TorchRenderer(network, threads=count)
+        for network, count in zip(networks, (2, 1), strict=True)
+    )
+    picture = np.zeros((1, one.config.size, one.config.size, 3), np.uint8)
+    try:
+        for renderer in (one, two, one, two, two, one):
+            renderer.encode_motion(picture)
+            assert torch.get_num_threads() == renderer.threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_renderer_may_be_elsewhere_than_its_model():
+    network = random_network(CONFIGS["tiny"])
+    renderer = open_renderer(network, threads=1, device="cpu")
+    assert renderer.device == "cpu"
+    assert next(network.parameters()).device.type == "cpu"
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_the_model_stays_on_the_cpu():
+    network = random_network(CONFIGS["tiny"])
+    renderer = open_renderer(network, device="cuda")
+    assert renderer.device.startswith("cuda")
+    assert next(network.parameters()).device.type == "cpu"
+    picture = engines.probe(network.config.size)[None]
+    expected = TorchRenderer(network, threads=1).encode_motion(picture)
+    np.testing.assert_allclose(renderer.encode_motion(picture), expected, atol=0.02)
+
+
 def test_open_renderer_refuses_what_it_does_not_know():
     network = random_network(CONFIGS["tiny"])
     for options in ({"engine": "abacus"}, {"threads": 0}, {"precision": "int3"}):
