@@ -12,8 +12,8 @@ from lia_live.cli.consent import ConsentBook
 from lia_live.cli.controls import LiveControls
 from lia_live.cli.hotkeys import HELP, Hotkeys, terminal_keys
 from lia_live.cli.interrupts import Interrupts
-from lia_live.cli.loading import open_network
-from lia_live.cli.portraits import find_portraits, open_portrait, settle_portraits
+from lia_live.cli.loading import Networks
+from lia_live.cli.portraits import find_portraits, open_portraits, settle_portraits
 from lia_live.cli.targets import check_distinct, check_target
 from lia_live.engine import Output, Pipeline, PipelineConfig, PolicyConfig
 from lia_live.errors import ConfigError
@@ -23,7 +23,7 @@ from lia_live.timing import MonotonicClock
 from lia_live.track import open_tracker
 
 if TYPE_CHECKING:
-    from lia_live.model import LIA
+    from lia_live.model import LIA, LIAConfig
 
 
 def go_live(config: RunConfig, interrupts: Interrupts, began_at: float) -> int:
@@ -55,14 +55,13 @@ def go_live(config: RunConfig, interrupts: Interrupts, began_at: float) -> int:
                 if not is_file(output)
             }
 
+        networks = Networks(config.model)
+        avatars = open_portraits(portraits, networks, interrupts)
         with interrupts.deferred():
-            model, renderer = open_network(config.model)
-        avatars = []
-        for portrait in portraits:
-            with interrupts.deferred():
-                avatars.append(open_portrait(portrait, model))
-        with interrupts.deferred():
-            tracker = open_tracker(model.config.framing, model.config.size)
+            renderer = networks.renderer()
+            shown_by = [avatar.network or networks.model() for avatar in avatars]
+            tracked = _tracked([network.config for network in shown_by])
+            tracker = open_tracker(tracked.framing, tracked.size)
             closing.callback(tracker.close)
             outputs = [
                 Output(
@@ -78,12 +77,14 @@ def go_live(config: RunConfig, interrupts: Interrupts, began_at: float) -> int:
                 renderer,
                 avatars,
                 outputs,
-                pipeline_config(config, model),
+                pipeline_config(config, shown_by[0]),
                 clock,
-                directions=model.directions,
+                directions=() if renderer is None else networks.model().directions,
                 began_at=began_at,
+                open_own=networks.open,
+                tracked=tracked,
             )
-        controls.begin(pipeline, renderer.description)
+        controls.begin(pipeline, pipeline.description)
         if config.stats_json is not None:
             closing.callback(pipeline.stats.write, Path(config.stats_json))
         with interrupts.deferred(pipeline.stop), terminal_keys(keys.press) as listening:
@@ -101,7 +102,7 @@ def go_live(config: RunConfig, interrupts: Interrupts, began_at: float) -> int:
 
 
 def pipeline_config(config: RunConfig, model: LIA) -> PipelineConfig:
-    """The loop's settings for this run and this network."""
+    """The loop's settings for this run and the network that is on stage first."""
     return PipelineConfig(
         fps=config.picture.fps,
         background=config.picture.background,
@@ -123,6 +124,11 @@ def policy_config(motion: MotionSettings, motion_dim: int) -> PolicyConfig:
     return PolicyConfig(
         mode=motion.mode, strength=motion.strength, smooth=motion.smooth, edits=edits
     )
+
+
+def _tracked(configs: Sequence[LIAConfig]) -> LIAConfig:
+    """What the one tracker of a run cuts for: the first network that frames a face, if there is one."""
+    return next((config for config in configs if config.framing.kind == "face"), configs[0])
 
 
 def _open_output(

@@ -17,8 +17,8 @@ from lia_live.cli.config import ConsentAnswer, ModelSettings, MotionSettings
 from lia_live.cli.consent import ConsentBook
 from lia_live.cli.interrupts import Interrupts
 from lia_live.cli.live import policy_config
-from lia_live.cli.loading import open_network
-from lia_live.cli.portraits import open_portrait, settle_portraits
+from lia_live.cli.loading import Networks
+from lia_live.cli.portraits import open_portraits, settle_portraits
 from lia_live.cli.run import DISCLOSURE
 from lia_live.cli.status import Progress, StatusLine
 from lia_live.cli.targets import check_recording
@@ -66,10 +66,9 @@ def animate(job: Job, interrupts: Interrupts) -> int:
     with ExitStack() as closing:
         reader = closing.enter_context(VideoReader(job.driving, max_side=LIVE_MAX_SIDE))
         fps = min(reader.fps, MAX_FPS)
-        with interrupts.deferred():
-            model, renderer = open_network(job.model)
-        with interrupts.deferred():
-            avatar = open_portrait(portrait, model)
+        networks = Networks(job.model)
+        avatar = open_portraits([portrait], networks, interrupts)[0]
+        model = avatar.network or networks.model()
         side = job.side or max(DEFAULT_SIDE, model.config.size)
         compositor = Compositor((side, side), badge=job.badge)
         beside = reader.size if job.side_by_side else None
@@ -77,12 +76,14 @@ def animate(job: Job, interrupts: Interrupts) -> int:
         with interrupts.deferred():
             animator = closing.enter_context(
                 Animator(
-                    renderer,
+                    model,
                     avatar,
                     policy=policy_config(job.motion, model.config.motion_dim),
-                    directions=model.directions,
+                    engine=job.model.engine,
+                    device=networks.device,
                 )
             )
+            networks.say(animator.renderer)
             sink = VideoFileSink(job.out, size, fps, audio_from=job.driving)
             closing.callback(sink.close)
         with interrupts.deferred():

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lia_live.cli.config import ConsentAnswer
+from lia_live.cli.config import ConsentAnswer, ModelSettings
 from lia_live.cli.consent import ConsentBook, digest_of, settle
 from lia_live.cli.interrupts import Interrupts
+from lia_live.cli.loading import Networks
 from lia_live.errors import AvatarError, ConfigError, MediaError
 
 if TYPE_CHECKING:
-    from lia_live.avatar import Avatar
+    from lia_live.avatar import Avatar, Label
     from lia_live.model import LIA
 
 BUNDLE = ".avatar"
@@ -29,6 +30,8 @@ class Portrait:
     path: Path
     consent: ConsentAnswer
     """Whose portrait it is: as the bundle says, as answered before, or as answered now."""
+    own_network: bool = False
+    """A bundle that carries the network it needs: no weights have to be loaded for it."""
 
 
 def find_portraits(paths: Sequence[str]) -> list[Path]:
@@ -63,21 +66,47 @@ def settle_portraits(
     portraits = []
     for path in paths:
         digest = digest_of(path)
-        answer = None
+        answer, own_network = None, False
         if path.suffix.lower() == BUNDLE:
             with interrupts.deferred():
-                answer = _carried(path)
-        portraits.append(Portrait(path, answer or settle(path.name, digest, flag, book)))
+                label = _label(path)
+            answer, own_network = label.consent, label.network is not None
+        consent = answer or settle(path.name, digest, flag, book)
+        portraits.append(Portrait(path, consent, own_network))
     return portraits
 
 
-def open_portrait(portrait: Portrait, model: LIA, face: int | None = None) -> Avatar:
-    """The avatar of a portrait, its consent set, its warnings printed. Raises ``AvatarError``."""
+def open_portraits(
+    portraits: Sequence[Portrait], networks: Networks, interrupts: Interrupts
+) -> list[Avatar]:
+    """The avatars of ``portraits``; the weights are loaded only if one of them needs them.
+
+    Raises ``AvatarError``, ``MediaError``, ``WeightsError``.
+    """
+    avatars = []
+    for portrait in portraits:
+        with interrupts.deferred():
+            model = None if portrait.own_network else networks.model()
+        with interrupts.deferred():
+            avatars.append(open_portrait(portrait, model))
+        if portrait.own_network and networks.settings.weights != ModelSettings().weights:
+            print(
+                f"note: {portrait.path.name} carries its own network, --weights is not for it",
+                file=sys.stderr,
+            )
+    return avatars
+
+
+def open_portrait(portrait: Portrait, model: LIA | None, face: int | None = None) -> Avatar:
+    """The avatar of a portrait, its consent set, its warnings printed. Raises ``AvatarError``.
+
+    ``model``: None for a bundle that carries its network.
+    """
     from lia_live.avatar import Avatar
 
     path = portrait.path
     try:
-        if path.suffix.lower() == BUNDLE:
+        if model is None or path.suffix.lower() == BUNDLE:
             avatar = Avatar.load(path, model)
         else:
             avatar = Avatar.from_image(path, model, face=face)
@@ -90,7 +119,7 @@ def open_portrait(portrait: Portrait, model: LIA, face: int | None = None) -> Av
     return avatar.with_consent(portrait.consent)
 
 
-def _carried(bundle: Path) -> ConsentAnswer | None:
+def _label(bundle: Path) -> Label:
     from lia_live.avatar import read_label
 
-    return read_label(bundle).consent
+    return read_label(bundle)
