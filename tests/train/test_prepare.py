@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from lia_live.model.config import Framing
 from lia_live.train.performer import Performer
 from lia_live.train.portraits import Portraits
 from lia_live.train.prepare import ClipConfig, LandmarkFinder, PrepareConfig, prepare_portrait
+from lia_live.train.settings import plain
 
 ROOMY = PrepareConfig(side=192, max_border=0.3)
 
@@ -134,3 +138,13 @@ def test_ranges_are_checked(wrong: dict) -> None:
 def test_ranges_of_clips_are_checked(wrong: dict) -> None:
     with pytest.raises(ConfigError, match=rf"prepare\.clips\.{next(iter(wrong))}"):
         ClipConfig(**wrong)
+
+
+def test_the_settings_in_the_documentation_are_the_defaults() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "training-data.md").read_text("utf-8")
+    block = re.search(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert block is not None
+    written = tomllib.loads(block.group(1))
+    config = plain(PrepareConfig())
+    del config["framing"]["kind"]  # there is no choice
+    assert written == config
