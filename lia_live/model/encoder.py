@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from lia_live.model.config import LIAConfig
-from lia_live.model.layers import EqualConv2d, EqualLinear, ResBlock, conv_layer
+from lia_live.model.layers import ConvLayer, EqualConv2d, EqualLinear, ResBlock
 
 
 class AppearanceEncoder(nn.Module):
@@ -14,7 +15,7 @@ class AppearanceEncoder(nn.Module):
     def __init__(self, config: LIAConfig) -> None:
         super().__init__()
         c = config.channels
-        self.convs = nn.ModuleList([conv_layer(3, c(config.size), 1)])
+        self.convs = nn.ModuleList([ConvLayer(3, c(config.size), 1)])
         resolution = config.size
         while resolution > 4:
             self.convs.append(ResBlock(c(resolution), c(resolution // 2)))
@@ -23,6 +24,7 @@ class AppearanceEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """(B, 3, S, S) in [-1, 1] -> latent (B, latent_dim), features (B, C(r), r, r) for r = 8, 16, ..., S."""
+        x = x.contiguous(memory_format=torch.channels_last)
         maps: list[Tensor] = []
         for conv in self.convs:
             x = conv(x)

@@ -1,7 +1,10 @@
 """The layers LIA is built from (spec section 3). Attribute names are the official state_dict's.
 
-All tensors are float NCHW. Every scale, FIR pad and gain below is part of the trained weights' meaning:
-changing one breaks parity, which ``tests/model/test_parity.py`` would say.
+All tensors are float, (B, C, H, W), channels last in memory. Every scale, FIR pad and gain below is part of the
+trained weights' meaning: changing one breaks parity, which ``tests/model/test_parity.py`` would say.
+
+Under autocast the large maps and the convolutions are in the lower precision; styles, demodulation, flow and
+colour stay in the parameters' own. Leaky ReLU passes positive factors through, so gains are folded into weights.
 """
 
 from __future__ import annotations
@@ -34,11 +37,31 @@ def fir(x: Tensor, kernel: Tensor, pad: int) -> Tensor:
     return F.conv2d(x, weight, padding=pad, groups=channels)
 
 
+def fir_downsample(x: Tensor, kernel: Tensor) -> Tensor:
+    """Pad 1, the filter, every second sample: (B, C, r, r) -> (B, C, r/2, r/2)."""
+    channels = x.shape[1]
+    weight = kernel.to(x.dtype).expand(channels, 1, 4, 4)
+    return F.conv2d(x, weight, stride=2, padding=1, groups=channels)
+
+
 def fir_upsample(x: Tensor, kernel: Tensor) -> Tensor:
     """Zero insertion, pad (2, 1) and the filter in one: (B, C, r, r) -> (B, C, 2r, 2r)."""
     channels = x.shape[1]
     weight = kernel.to(x.dtype).expand(channels, 1, 4, 4)
     return F.conv_transpose2d(x, weight, stride=2, padding=1, groups=channels)
+
+
+def exact(x: Tensor) -> torch.autocast:
+    """Where autocast does not reach: half a pixel at the border is lost in bf16."""
+    return torch.autocast(x.device.type, enabled=False)
+
+
+def mix(x: Tensor, weight: Tensor) -> Tensor:
+    """1x1 convolution to a few planes: (B, C, r, r), (B or 1, P, C) -> (B, P, r, r)."""
+    rows = x.permute(0, 2, 3, 1).flatten(1, 2)  # (B, r², C), no copy if channels last
+    mixed = rows @ weight.to(x.dtype).transpose(1, 2)  # (B, r², P)
+    planes: Tensor = mixed.transpose(1, 2).unflatten(2, x.shape[2:])
+    return planes
 
 
 class EqualConv2d(nn.Module):
@@ -53,12 +76,15 @@ class EqualConv2d(nn.Module):
         self.stride = stride
         self.padding = padding
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight * self.scale, stride=self.stride, padding=self.padding)
+    def forward(self, x: Tensor, bias: Tensor | None = None, gain: float = 1.0) -> Tensor:
+        """gain · (conv(x) + bias), bias (1, C_out, 1, 1)."""
+        weight = self.weight * (self.scale * gain)
+        bias = None if bias is None else bias.flatten() * gain
+        return F.conv2d(x, weight, bias, self.stride, self.padding)
 
 
 class EqualLinear(nn.Module):
-    """Affine map with the same run-time scale; the bias is not scaled."""
+    """Affine map with the same run-time scale; the bias is not scaled. Never in lower precision."""
 
     def __init__(self, inputs: int, outputs: int, bias: float = 0.0) -> None:
         super().__init__()
@@ -67,18 +93,22 @@ class EqualLinear(nn.Module):
         self.scale = 1 / math.sqrt(inputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight * self.scale, self.bias)
+        with exact(x):
+            return F.linear(x.to(self.weight.dtype) * self.scale, self.weight, self.bias)
 
 
 class FusedLeakyReLU(nn.Module):
-    """sqrt(2) · leaky ReLU(x + bias)."""
+    """sqrt(2) · leaky ReLU(x + bias), for an x that the caller has already given the bias and the gain.
+
+    Works in place: a convolution does not need its own output to find its gradient.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(1, channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(x + self.bias, LEAK) * GAIN
+        return F.leaky_relu_(x, LEAK)
 
 
 Kind = TypeVar("Kind", bound=nn.Module)
@@ -103,6 +133,16 @@ class Blur(nn.Module):
         return fir(x, self.kernel, self.pad)
 
 
+class HalvingBlur(Blur):
+    """The FIR in front of a 1x1 convolution of stride 2: only the samples that it reads are computed."""
+
+    def __init__(self) -> None:
+        super().__init__(pad=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return fir_downsample(x, self.kernel)
+
+
 class Upsample(nn.Module):
     """(B, C, r, r) -> (B, C, 2r, 2r) through the FIR."""
 
@@ -113,22 +153,34 @@ class Upsample(nn.Module):
         self.register_buffer("kernel", fir_kernel(4.0))
 
     def forward(self, x: Tensor) -> Tensor:
-        return fir_upsample(x, self.kernel)
+        with exact(x):
+            return fir_upsample(x, self.kernel)
 
 
-def conv_layer(
-    inputs: int, outputs: int, size: int, *, down: bool = False, activate: bool = True
-) -> nn.Sequential:
+class ConvLayer(nn.Sequential):
     """Blur (if ``down``), convolution, activation; the positions are the state_dict's indices."""
-    parts: list[nn.Module] = []
-    if down:
-        parts.append(Blur(pad=(size + 1) // 2))  # 3x3: 2, 1x1: 1
-        parts.append(EqualConv2d(inputs, outputs, size, stride=2))
-    else:
-        parts.append(EqualConv2d(inputs, outputs, size, padding=size // 2))
-    if activate:
-        parts.append(FusedLeakyReLU(outputs))
-    return nn.Sequential(*parts)
+
+    def __init__(self, inputs: int, outputs: int, size: int, *, down: bool = False) -> None:
+        if down:
+            before: list[nn.Module] = [Blur(pad=(size + 1) // 2)]  # r + 1 for 3x3
+            conv = EqualConv2d(inputs, outputs, size, stride=2)
+        else:
+            before = []
+            conv = EqualConv2d(inputs, outputs, size, padding=size // 2)
+        super().__init__(*before, conv, FusedLeakyReLU(outputs))
+
+    def parts(self) -> tuple[EqualConv2d, FusedLeakyReLU]:
+        """What follows the blur."""
+        conv, activate = self[-2], self[-1]
+        assert isinstance(conv, EqualConv2d) and isinstance(activate, FusedLeakyReLU)
+        return conv, activate
+
+    def forward(self, x: Tensor, gain: float = GAIN) -> Tensor:
+        conv, activate = self.parts()
+        for blur in list(self)[:-2]:
+            x = blur(x)
+        activated: Tensor = activate(conv(x, activate.bias, gain))
+        return activated
 
 
 class ResBlock(nn.Module):
@@ -136,12 +188,15 @@ class ResBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.conv1 = conv_layer(inputs, inputs, 3)
-        self.conv2 = conv_layer(inputs, outputs, 3, down=True)
-        self.skip = conv_layer(inputs, outputs, 1, down=True, activate=False)
+        self.conv1 = ConvLayer(inputs, inputs, 3)
+        self.conv2 = ConvLayer(inputs, outputs, 3, down=True)
+        self.skip = nn.Sequential(HalvingBlur(), EqualConv2d(inputs, outputs, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = (self.conv2(self.conv1(x)) + self.skip(x)) / math.sqrt(2)
+        """(conv2(conv1(x)) + skip(x)) / sqrt(2)"""
+        main: Tensor = self.conv2(self.conv1(x), gain=GAIN / math.sqrt(2))
+        blur, conv = self.skip
+        out: Tensor = main + conv(blur(x), gain=1 / math.sqrt(2))
         return out
 
 
@@ -158,7 +213,6 @@ class ModulatedConv2d(nn.Module):
         size: int,
         latent_dim: int,
         *,
-        demodulate: bool = True,
         up: bool = False,
     ) -> None:
         super().__init__()
@@ -166,29 +220,36 @@ class ModulatedConv2d(nn.Module):
         self.modulation = EqualLinear(latent_dim, inputs, bias=1.0)
         self.scale = 1 / math.sqrt(inputs * size**2)
         self.padding = size // 2
-        self.demodulate = demodulate
         self.up = up
         if up:
             self.blur = Blur(pad=1, gain=4.0)
 
-    def forward(self, x: Tensor, latent: Tensor) -> Tensor:
+    def forward(self, x: Tensor, latent: Tensor, bias: Tensor, gain: float) -> Tensor:
+        """gain · (conv(x) + bias), bias (1, C_out, 1, 1)."""
         style = self.modulation(latent)  # (B, C_in)
         weight = self.weight[0] * self.scale  # (C_out, C_in, k, k)
-        x = x * style[:, :, None, None]
+        x = x * style[:, :, None, None].to(x.dtype)
         if self.up:
             # (B, C_out, 2r + 1, 2r + 1)
             x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
+            x = self.blur(x)  # (B, C_out, 2r, 2r)
         else:
             x = F.conv2d(x, weight, padding=self.padding)
-        if self.demodulate:
-            x = x * demodulation(style, weight)[:, :, None, None].to(x.dtype)
-        return self.blur(x) if self.up else x  # up: (B, C_out, 2r, 2r)
+        scale = gain * demodulation(style, weight)[:, :, None, None]
+        return torch.addcmul((bias * gain).to(x.dtype), x, scale.to(x.dtype))
+
+    def styled_weight(self, latent: Tensor) -> Tensor:
+        """(B, C_out, C_in) of a 1x1 convolution that is not demodulated."""
+        style = self.modulation(latent)  # (B, C_in)
+        weight: Tensor = self.weight[:, :, :, 0, 0] * self.scale * style[:, None]
+        return weight
 
 
 def demodulation(style: Tensor, weight: Tensor) -> Tensor:
     """(B, C_in), (C_out, C_in, k, k) already scaled -> (B, C_out): one over the norm of each modulated filter."""
-    energy = weight.float().square().sum((2, 3))  # (C_out, C_in)
-    return torch.rsqrt(style.float().square() @ energy.T + DEMODULATION_EPS)
+    with exact(style):
+        energy = weight.square().sum((2, 3))  # (C_out, C_in)
+        return torch.rsqrt(style.square() @ energy.T + DEMODULATION_EPS)
 
 
 class Noise(nn.Module):
@@ -212,22 +273,33 @@ class StyledConv(nn.Module):
         self.activate = FusedLeakyReLU(outputs)
 
     def forward(self, x: Tensor, latent: Tensor) -> Tensor:
-        activated: Tensor = self.activate(self.noise(self.conv(x, latent)))
+        x = self.noise(self.conv(x, latent, self.activate.bias, GAIN))
+        activated: Tensor = self.activate(x)
         return activated
 
 
 class ToRGB(nn.Module):
-    """Warped features to colour, added to the coarser picture: (B, C, r, r) -> (B, 3, r, r)."""
+    """Warped features to colour, added to the coarser picture: (B, C, r, r) -> (B, 3, r, r).
+
+    ``project`` and ``forward`` are two steps because warping and masking may come in between: they act on
+    places, the projection on channels.
+    """
 
     def __init__(self, channels: int, *, upsample: bool = True) -> None:
         super().__init__()
         if upsample:
             self.upsample = Upsample()
-        self.conv = conv_layer(channels, 3, 1)
+        self.conv = ConvLayer(channels, 3, 1)
         self.bias = nn.Parameter(torch.zeros(1, 3, 1, 1))
 
-    def forward(self, x: Tensor, coarser: Tensor | None) -> Tensor:
-        rgb: Tensor = self.conv(x) + self.bias
+    def project(self, x: Tensor) -> Tensor:
+        """(B, C, r, r) -> (B, 3, r, r) in the parameters' precision, not yet biased or activated."""
+        conv, _ = self.conv.parts()
+        return mix(x, conv.weight[None, :, :, 0, 0] * conv.scale).to(self.bias.dtype)
+
+    def forward(self, projected: Tensor, coarser: Tensor | None) -> Tensor:
+        _, activate = self.conv.parts()
+        rgb: Tensor = activate((projected + activate.bias) * GAIN) + self.bias
         return rgb if coarser is None else rgb + self.upsample(coarser)
 
 
@@ -237,10 +309,9 @@ class ToFlow(nn.Module):
     def __init__(self, channels: int, latent_dim: int) -> None:
         super().__init__()
         self.upsample = Upsample()
-        self.conv = ModulatedConv2d(channels, 3, 1, latent_dim, demodulate=False)
+        self.conv = ModulatedConv2d(channels, 3, 1, latent_dim)
         self.bias = nn.Parameter(torch.zeros(1, 3, 1, 1))
 
     def forward(self, x: Tensor, latent: Tensor, coarser: Tensor | None) -> Tensor:
-        # float: bf16 would be half a pixel at the border
-        raw: Tensor = self.conv(x, latent).float() + self.bias
+        raw = mix(x, self.conv.styled_weight(latent)).to(self.bias.dtype) + self.bias
         return raw if coarser is None else raw + self.upsample(coarser)

@@ -34,8 +34,8 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
     """
     grid = identity_grid(features.shape[-1], flow) + flow.permute(0, 2, 3, 1)
     return F.grid_sample(
-        features,
-        grid.to(features.dtype),
+        features.to(grid.dtype),
+        grid,
         mode="bilinear",
         padding_mode="zeros",
         align_corners=False,
@@ -64,7 +64,8 @@ class Synthesis(nn.Module):
 
     def forward(self, latent: Tensor, features: tuple[Tensor, ...]) -> tuple[Tensor, list[Tensor]]:
         """(B, latent_dim), maps 8..S -> picture (B, 3, S, S), raw flow and mask (B, 3, r, r) of every level."""
-        x = self.conv1(self.input.input.expand(latent.shape[0], -1, -1, -1), latent)
+        start = self.input.input.expand(latent.shape[0], -1, -1, -1)
+        x = self.conv1(start.contiguous(memory_format=torch.channels_last), latent)
         raw: Tensor | None = None
         rgb: Tensor | None = None
         raws: list[Tensor] = []
@@ -74,9 +75,17 @@ class Synthesis(nn.Module):
             raw = self.to_flows[level](x, latent, raw)  # (B, 3, r, r)
             raws.append(raw)
             flow, mask = torch.tanh(raw[:, 0:2]), torch.sigmoid(raw[:, 2:3])
-            warped = warp(feature.float(), flow) * mask  # (B, C(r), r, r)
-            rgb = self.to_rgbs[level](warped, rgb)
-            x = warped + (1 - mask) * x
+            to_rgb = self.to_rgbs[level]
+            assert isinstance(to_rgb, ToRGB)
+            if (
+                level == len(features) - 1
+            ):  # nothing reads what would be blended: warp the colours alone
+                colour = warp(to_rgb.project(feature), flow)
+            else:
+                warped = warp(feature, flow).to(x.dtype)  # (B, C(r), r, r)
+                colour = to_rgb.project(warped)
+                x = torch.lerp(x, warped, mask.to(x.dtype))
+            rgb = to_rgb(mask * colour, rgb)
         if rgb is None:
             raise ValueError("features must hold at least one level")
         return rgb, raws

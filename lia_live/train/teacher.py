@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from lia_live.model import LIA, Direction
-from lia_live.model.layers import EqualConv2d, EqualLinear, all_of
+from lia_live.model.layers import EqualConv2d, EqualLinear, all_of, exact
 from lia_live.train.motion import THETA
 
 ALPHA_GAIN = 2.0
@@ -67,25 +67,33 @@ class Teacher(nn.Module):
 
         Without labels theta and oracle are not read.
         """
-        latent, features = self.model.enc.net_app(torch.cat((source, driver)))
-        encoded = self.model.enc.fc(latent.float())
-        alpha_source, alpha_driver = encoded.chunk(2)
+        latent, features = self._encode(torch.cat((source, driver)))
+        latent = latent.to(self.term.dtype)
+        alpha_source, alpha_driver = self.model.enc.fc(latent).chunk(2)
         told_source = self._tell(alpha_source, theta_source, oracle)
         told_driver = self._tell(alpha_driver, theta_target, oracle)
         batch = source.shape[0]
-        w = (
-            latent[:batch].float()
-            + told_source @ self.term.T
-            + told_driver @ self.model.dec.direction.basis().T
-        )
-        image, raws = self.model.dec(w, tuple(f[:batch] for f in features))
+        with exact(latent):
+            basis = self.model.dec.direction.basis().to(latent.dtype)
+            w = latent[:batch] + told_driver @ basis.T
+            if self.labels:
+                w = w + told_source @ self.term.T
+        image, raws = self._decode(w, tuple(f[:batch] for f in features))
         return Rendered(image, raws, alpha_source, alpha_driver)
 
     def read_motion(self, picture: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, motion_dim), float32."""
-        latent, _ = self.model.enc.net_app(picture)
-        alpha: Tensor = self.model.enc.fc(latent.float())
+        latent, _ = self._encode(picture)
+        alpha: Tensor = self.model.enc.fc(latent)
         return alpha
+
+    def _encode(self, picture: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        latent, features = self.model.enc.net_app(picture)
+        return latent, features
+
+    def _decode(self, w: Tensor, features: tuple[Tensor, ...]) -> tuple[Tensor, list[Tensor]]:
+        image, raws = self.model.dec(w, features)
+        return image, raws
 
     def _tell(self, alpha: Tensor, theta: Tensor, oracle: Tensor) -> Tensor:
         if self.labels == 0:
