@@ -61,7 +61,7 @@ def test_an_avatar_takes_the_rounded_network_with_it(avatar: Avatar) -> None:
         assert torch.equal(value, model.state_dict()[key].half().float())
     with torch.no_grad():
         look = carried.encode_appearance(to_tensor(avatar.crop))
-    assert torch.equal(avatar.look.latent, look.latent)
+    torch.testing.assert_close(avatar.look.latent, look.latent, rtol=0, atol=1e-5)
     assert (carried.name, carried.licence) == ("Grace's own", "hers")
     assert not carried.training
 
@@ -83,7 +83,9 @@ def test_what_is_saved_shows_the_same_pictures(avatar: Avatar, bundle: Path) -> 
     alpha = torch.linspace(-2, 2, 20)[None]
     with torch.no_grad():
         expected = rounded(personal()).render(avatar.look, alpha)
-        assert torch.equal(again.network.render(again.look, alpha), expected)
+        found = again.network.render(again.look, alpha)
+    # The numbers are equal to the last bit (above); sums may still differ with where memory lies.
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
     assert again.consent == "me"
     assert Avatar.load(bundle).name == "Grace"  # no model at all
 
