@@ -36,6 +36,9 @@ NEIGHBOURS: Final = 20.0
 stay below 2, at a fifth of their rate below 6, 1,500 portraits in one framing above 37 (medians)."""
 _LOOKS: Final = 5
 """So many neighbours of a folder are compared."""
+_FOLDERS: Final = 12
+"""... in so many folders side by side."""
+TABLE: Final = "index.csv"
 _NUMBERED: Final = re.compile(r"\D*\d+")
 _MAGIC: Final = (b"\x1aE\xdf\xa3", b"\x00\x00\x01\xba", b"FLV", b"OggS", b"GIF8")
 
@@ -51,8 +54,6 @@ class Item:
     held_out: bool
     group: str
     """Licence group, "" where nobody said."""
-    frames: tuple[Path, ...] = ()
-    """Of a folder of frames, in the order of time."""
 
 
 def find_items(source: Path, config: PrepareConfig) -> list[Item]:
@@ -63,21 +64,21 @@ def find_items(source: Path, config: PrepareConfig) -> list[Item]:
     """
     if not source.exists():
         raise MediaError(f"there is no folder {source}", "check the path")
-    whole = _frame_folders([source]) if source.is_dir() else {}
-    found: list[tuple[Path, Kind | None, tuple[Path, ...]]]
+    whole = source.is_dir() and bool(_frame_folders([source]))
+    every: list[tuple[Path, Kind | None]]
     if whole:
-        found = [(source, "frames", whole[source])]
+        every = [(source, "frames")]
     else:
-        found = list(_media(source)) if source.is_dir() else [(source, _kind(source), ())]
+        every = list(_media(source)) if source.is_dir() else [(source, _kind(source))]
+    found = [(path, kind) for path, kind in every if kind is not None]
     root = source if source.is_dir() and not whole else source.parent
-    groups = _groups(source) if source.is_dir() else {}
-    names = [path.relative_to(root).as_posix() for path, _, _ in found]
+    tables = [path for path, _ in every if path.name == TABLE]
+    groups = _groups(source, tables) if source.is_dir() else {}
+    names = [path.relative_to(root).as_posix() for path, _ in found]
     split = {name.partition("/")[0] for name in names if "/" in name} & set(SPLITS)
     listed = _listed(names, config.held_out)
     items = []
-    for position, (name, (path, kind, frames)) in enumerate(zip(names, found, strict=True), 1):
-        if kind is None:
-            continue
+    for position, (name, (path, kind)) in enumerate(zip(names, found, strict=True), 1):
         if split == set(SPLITS):
             held = name.startswith("test/")
         else:
@@ -85,7 +86,7 @@ def find_items(source: Path, config: PrepareConfig) -> list[Item]:
             count = int(number.group()) if number else position
             held = config.held_out_every > 0 and count % config.held_out_every == 0
         group = groups.get(name, groups.get(path.name, config.group))
-        items.append(Item(name, path, kind, held or name in listed, group, frames))
+        items.append(Item(name, path, kind, held or name in listed, group))
     if not items:
         raise MediaError(
             f"no pictures and no videos in {source}",
@@ -94,7 +95,7 @@ def find_items(source: Path, config: PrepareConfig) -> list[Item]:
     return items
 
 
-def _media(folder: Path) -> Iterator[tuple[Path, Kind | None, tuple[Path, ...]]]:
+def _media(folder: Path) -> Iterator[tuple[Path, Kind | None]]:
     """Files and folders of frames in the order of their names; each real folder once, links followed."""
     seen: set[str] = set()
     for where, folders, files in os.walk(folder, followlinks=True, onerror=_not_readable):
@@ -107,11 +108,11 @@ def _media(folder: Path) -> Iterator[tuple[Path, Kind | None, tuple[Path, ...]]]
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         videos = _frame_folders([here / name for name in folders])
         folders[:] = [name for name in folders if here / name not in videos]
-        for path, frames in videos.items():
-            yield path, "frames", frames
+        for path in videos:
+            yield path, "frames"
         for name in sorted(files):
             if not name.startswith("."):
-                yield here / name, _kind(here / name), ()
+                yield here / name, _kind(here / name)
 
 
 def _kind(path: Path) -> Kind | None:
@@ -142,31 +143,27 @@ def looks_like_video(path: Path) -> bool:
     )
 
 
-def _frame_folders(folders: Sequence[Path]) -> dict[Path, tuple[Path, ...]]:
-    """Those of sibling folders that are videos taken apart. If most of those that could be are, all of them are:
-    a folder with a single frame says nothing by itself.
-    """
-    could = {folder: frames for folder in folders if (frames := _numbered(folder))}
-    long = {folder: frames for folder, frames in could.items() if len(frames) > 2}
-    moving = [folder for folder, frames in long.items() if _is_moving(frames)]
-    if not moving or len(moving) * 2 < len(long):
-        return {}
-    return could
-
-
-def _numbered(folder: Path) -> tuple[Path, ...]:
-    """The pictures of a folder that holds nothing but numbered pictures, in their order; else nothing."""
+def frames_of(folder: Path) -> list[Path]:
+    """The pictures of a folder that holds nothing but numbered pictures, in the order of time; else nothing."""
     try:
         inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
     except OSError:
-        return ()
-    if not all(
-        path.suffix.lower() in PICTURES and _NUMBERED.fullmatch(path.stem) for path in inside
-    ):
-        return ()
-    return tuple(
-        sorted(inside, key=lambda path: (int(re.findall(r"\d+", path.stem)[-1]), path.name))
-    )
+        return []
+    if not all(p.suffix.lower() in PICTURES and _NUMBERED.fullmatch(p.stem) for p in inside):
+        return []
+    return sorted(inside, key=lambda path: (int(re.findall(r"\d+", path.stem)[-1]), path.name))
+
+
+def _frame_folders(folders: Sequence[Path]) -> set[Path]:
+    """Those of sibling folders that are videos taken apart. Some are looked at; the others are what most of those
+    are: a folder with one or two frames says nothing by itself, and 20,000 folders are not all looked at.
+    """
+    lengths = {folder: len(frames_of(folder)) for folder in folders}
+    long = [folder for folder, length in lengths.items() if length > 2]
+    chosen = np.linspace(0, len(long) - 1, min(len(long), _FOLDERS)).round().astype(int)
+    looked_at = {long[at]: _is_moving(frames_of(long[at])) for at in chosen.tolist()}
+    most = sum(looked_at.values()) * 2 > len(looked_at)
+    return {folder for folder, length in lengths.items() if length and looked_at.get(folder, most)}
 
 
 def _is_moving(frames: Sequence[Path]) -> bool:
@@ -210,14 +207,14 @@ def _listed(names: Sequence[str], wanted: Sequence[str]) -> set[str]:
     return held
 
 
-def _groups(folder: Path) -> dict[str, str]:
-    """Name inside ``folder`` (or file name) -> licence group, from every index.csv in it or beside it.
+def _groups(folder: Path, tables: Sequence[Path]) -> dict[str, str]:
+    """Name inside ``folder`` (or file name) -> licence group, from the ``tables`` in it and the one beside it.
 
     Such a table has columns ``file`` and either ``group`` or ``repo``; the second gives P1, P2, ... in the order in
     which the origins first appear.
     """
     found: dict[str, str] = {}
-    for table in [folder.parent / "index.csv", *sorted(folder.rglob("index.csv"))]:
+    for table in [folder.parent / TABLE, *tables]:
         if not table.is_file():
             continue
         try:

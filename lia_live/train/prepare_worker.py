@@ -19,7 +19,7 @@ from lia_live.train.prepare_config import PrepareConfig
 from lia_live.train.prepare_duplicates import CLIP_BITS, CLIP_FRAMES, PICTURE_BITS, Seen, key_of
 from lia_live.train.prepare_finder import LandmarkFinder
 from lia_live.train.prepare_frames import FolderFrames, FrameSource, VideoFrames
-from lia_live.train.prepare_inputs import Item
+from lia_live.train.prepare_inputs import Item, frames_of
 from lia_live.train.prepare_output import OutputFolder
 from lia_live.train.prepare_portrait import prepare_portrait
 from lia_live.train.prepare_report import Entry, Sort
@@ -103,7 +103,7 @@ class Worker:
 def _opened(item: Item, config: PrepareConfig) -> FrameSource:
     """Raises ``LiaLiveError`` if it is no video."""
     if item.kind == "frames":
-        return FolderFrames(item.frames, config.clips)
+        return FolderFrames(frames_of(item.path), config.clips)
     if is_picture(str(item.path)):  # FFmpeg would play it as a very short film
         raise MediaError("a picture with the name of a video", "give it its own name")
     return VideoFrames(item.path, config.clips)

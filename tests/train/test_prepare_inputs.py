@@ -11,7 +11,7 @@ from PIL import Image
 
 from lia_live.errors import ConfigError, MediaError
 from lia_live.train.prepare_config import PrepareConfig
-from lia_live.train.prepare_inputs import Item, find_items
+from lia_live.train.prepare_inputs import Item, find_items, frames_of
 from tests.train import moving
 
 
@@ -72,7 +72,8 @@ def test_the_layout_of_fomm(tmp_path: Path) -> None:
         "test/id3#c": ("frames", True),
         "test/id4#d": ("frames", True),
     }
-    assert [path.name for path in found["train/id1#a"].frames[:2]] == ["0000000.png", "0000001.png"]
+    frames = frames_of(found["train/id1#a"].path)
+    assert [path.name for path in frames[:2]] == ["0000000.png", "0000001.png"]
     assert items(tmp_path / "train" / "id1#a")["id1#a"].kind == "frames"
 
 
@@ -85,11 +86,26 @@ def test_numbered_portraits_are_no_video(tmp_path: Path) -> None:
     assert {item.kind for item in found.values()} == {"picture"}
 
 
+def test_portraits_beside_a_video_stay_portraits(tmp_path: Path) -> None:
+    for number in range(5):
+        picture(tmp_path / "faces" / f"p{number:04}.png", number)
+    slow_video(tmp_path / "me", 8)
+    kinds = {name: item.kind for name, item in items(tmp_path).items()}
+    assert kinds.pop("me") == "frames"
+    assert set(kinds.values()) == {"picture"} and len(kinds) == 5
+
+
+def test_of_many_folders_some_are_looked_at(tmp_path: Path) -> None:
+    for number in range(20):
+        slow_video(tmp_path / f"v{number}", 3)
+    assert [item.kind for item in items(tmp_path).values()] == ["frames"] * 20
+
+
 def test_frames_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     folder = slow_video(tmp_path / "v", 12)
     for path in sorted(folder.iterdir()):
         path.rename(folder / f"frame{int(path.stem)}.png")
-    frames = items(tmp_path)["v"].frames
+    frames = frames_of(items(tmp_path)["v"].path)
     assert [path.stem for path in frames[8:]] == ["frame8", "frame9", "frame10", "frame11"]
 
 
