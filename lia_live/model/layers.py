@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lia_live.model.halving import halve
+
 LEAK = 0.2
 """Slope of every leaky ReLU."""
 GAIN = math.sqrt(2.0)
@@ -35,13 +37,6 @@ def fir(x: Tensor, kernel: Tensor, pad: int) -> Tensor:
     channels = x.shape[1]
     weight = kernel.to(x.dtype).expand(channels, 1, 4, 4)
     return F.conv2d(x, weight, padding=pad, groups=channels)
-
-
-def fir_downsample(x: Tensor, kernel: Tensor) -> Tensor:
-    """Pad 1, the filter, every second sample: (B, C, r, r) -> (B, C, r/2, r/2)."""
-    channels = x.shape[1]
-    weight = kernel.to(x.dtype).expand(channels, 1, 4, 4)
-    return F.conv2d(x, weight, stride=2, padding=1, groups=channels)
 
 
 def fir_upsample(x: Tensor, kernel: Tensor) -> Tensor:
@@ -140,7 +135,7 @@ class HalvingBlur(Blur):
         super().__init__(pad=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return fir_downsample(x, self.kernel)
+        return halve(x, self.kernel)
 
 
 class Upsample(nn.Module):

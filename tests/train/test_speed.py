@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lia_live.model import LIA, LIAConfig
-from lia_live.model.layers import mix
+from lia_live.model.halving import halve
+from lia_live.model.layers import fir, fir_kernel, mix
 from lia_live.train.plain import PlainTeacher
 from lia_live.train.teacher import Teacher
 
@@ -86,3 +87,11 @@ def test_mix_is_a_1x1_convolution(shared: bool) -> None:
     expected = torch.stack([F.conv2d(x[i], each[i, :, :, None, None]) for i in range(2)])
     assert torch.allclose(mix(x, weight), expected)
     assert torch.autograd.gradcheck(mix, (x, weight))
+
+
+def test_halving_is_every_second_sample_of_the_filter() -> None:
+    x = torch.randn(2, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+    kernel = fir_kernel().double() * torch.rand(4, 4, dtype=torch.float64)  # not symmetric
+    assert torch.allclose(halve(x, kernel), fir(x, kernel, 1)[:, :, ::2, ::2])
+    assert torch.autograd.gradcheck(lambda y: halve(y, kernel), x)
+    assert torch.autograd.gradgradcheck(lambda y: halve(y, kernel), x)
