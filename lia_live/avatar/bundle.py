@@ -8,6 +8,7 @@ header of a weights file under ``network.``. Then it needs no other weights, and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,8 @@ from lia_live.model.header import Header
 from lia_live.model.lia import LIA
 from lia_live.model.weights_file import (
     describe_by,
-    expected_shapes,
     fill,
-    skeleton,
+    network_bytes,
     stored_tensors,
     take_tensors,
     write_atomically,
@@ -169,20 +169,12 @@ def _of_network(key: str, label: Label) -> bool:
 
 def _check_size(path: str | Path, expected: Mapping[str, Any], label: Label) -> None:
     """Refuse a file with more bytes than its parts take; nothing of it has been read yet."""
-    allowed = sum(dtype.itemsize * _count(shape) for dtype, shape in expected.values())
+    allowed = sum(dtype.itemsize * math.prod(shape) for dtype, shape in expected.values())
     if label.network is not None:
-        shapes = expected_shapes(skeleton(label.network.config))
-        allowed += sum(torch.float16.itemsize * _count(shape) for shape in shapes.values())
+        allowed += network_bytes(label.network.config, torch.float16.itemsize)
     try:
         size = Path(path).stat().st_size
     except OSError as error:
         raise AvatarError(f"{path} cannot be read ({error.strerror})", "check the path") from error
     if size > allowed + 2 * MAX_HEADER:
         raise AvatarError(f"{path} has {size} bytes, more than its model asks for", REBUILD)
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    count = 1
-    for side in shape:
-        count *= side
-    return count

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import secrets
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +207,13 @@ def skeleton(config: LIAConfig) -> LIA:
 def expected_shapes(network: LIA) -> dict[str, tuple[int, ...]]:
     """Key -> shape of everything that a file of this network holds."""
     return {key: tuple(value.shape) for key, value in network.state_dict().items()}
+
+
+@lru_cache(maxsize=8)
+def network_bytes(config: LIAConfig, itemsize: int) -> int:
+    """What all tensors of such a network take, at ``itemsize`` bytes a number."""
+    shapes = expected_shapes(skeleton(config)).values()
+    return itemsize * sum(math.prod(shape) for shape in shapes)
 
 
 def check_shapes(
