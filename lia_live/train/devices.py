@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -63,6 +64,8 @@ def _fabric_class() -> type[Fabric]:
             "training needs lightning-fabric, which is not installed",
             'install the extra: pip install "lia-live[train]"',
         ) from None
+    # It would announce the precision and its own products; what runs is said by the run.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     return lightning_fabric.Fabric
 
 

@@ -131,7 +131,7 @@ def _opening(config: TrainConfig, prepared: Prepared, device: torch.device, proc
     steps = sum(stage.joint_steps for stage in config.stages)
     sizes = " → ".join(dict.fromkeys(str(stage.size) for stage in config.stages))
     where = (
-        f"{device.type}, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device)
+        f"{device.type}, {torch.get_num_threads()} thread(s)" if device.type == "cpu" else str(device)
     )
     several = f", {processes} processes" if processes > 1 else ""
     return (
