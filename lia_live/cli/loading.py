@@ -51,6 +51,7 @@ class Networks:
         from lia_live.render import open_renderer
 
         engine = self.settings.engine
+        beside = beside or self._renderer
         renderer = open_renderer(network, engine, device=self.device, beside=beside)
         self.say(renderer)
         return renderer

@@ -3,6 +3,7 @@
 from lia_live.engine.animator import Animator, expression_of
 from lia_live.engine.compositor import Background, Compositor
 from lia_live.engine.config import PipelineConfig
+from lia_live.engine.networks import LiveNetwork, LiveNetworks
 from lia_live.engine.neutral import HeadShape
 from lia_live.engine.output import Output
 from lia_live.engine.performer import PreparedAvatar, prepare
@@ -17,6 +18,8 @@ __all__ = [
     "Compositor",
     "DriverState",
     "HeadShape",
+    "LiveNetwork",
+    "LiveNetworks",
     "Mode",
     "MotionPolicy",
     "Output",

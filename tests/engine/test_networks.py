@@ -84,9 +84,32 @@ class Opened:
         return open_renderer(model, threads=1, precision="fp32", beside=other)
 
 
-def switching(run: Pipeline, *steps: tuple[float, int]) -> None:
-    for after, index in steps:
-        threading.Timer(after, run.switch_avatar, (index,)).start()
+def conducted(
+    run: Pipeline, *indexes: int, look: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """Run; one avatar after the other is asked for, each once the one before was shown for a moment.
+
+    ``look`` is called while each of them is on stage.
+    """
+    names = [avatar.name for avatar in run._shelf._avatars]
+
+    def conduct() -> None:
+        for index in indexes:
+            time.sleep(0.3)
+            run.switch_avatar(index)
+            deadline = time.perf_counter() + 20
+            while run.stats.avatar != names[index] and time.perf_counter() < deadline:
+                time.sleep(0.005)
+            time.sleep(0.1)
+            look()
+        time.sleep(0.3)
+        run.stop()
+
+    conductor = threading.Thread(target=conduct)
+    conductor.start()
+    snapshot = run.run(duration=60)
+    conductor.join()
+    return snapshot
 
 
 # The whole loop, with real networks
@@ -118,8 +141,7 @@ def test_each_avatar_is_shown_by_its_own_network() -> None:
         shape_of=None,
         open_own=opened,
     )
-    switching(run, (0.5, 1), (1.2, 2), (1.8, 0), (2.2, 1))
-    snapshot = run.run(duration=2.8)
+    snapshot = conducted(run, 1, 2, 0, 1)
     assert snapshot["faults"] == {}
     assert snapshot["avatar"] == "mine"
     shown = [[i for i, wanted in enumerate(kinds) if near(p, wanted)] for p in sink.pictures]
@@ -148,8 +170,7 @@ def test_no_shared_network_is_needed() -> None:
         open_own=opened,
     )
     assert opened.networks == [mine]  # the first one is ready before the run
-    switching(run, (0.4, 1))
-    snapshot = run.run(duration=1.5)
+    snapshot = conducted(run, 1)
     assert snapshot["faults"] == {}
     assert (snapshot["avatar"], snapshot["engine"]) == ("large", "torch")
     with torch.no_grad():
@@ -185,8 +206,8 @@ def test_a_network_that_cannot_be_opened_leaves_the_present_avatar_on() -> None:
         shape_of=None,
         open_own=broken,
     )
-    switching(run, (0.1, 1))
-    snapshot = run.run(duration=0.5)
+    threading.Timer(0.1, run.switch_avatar, (1,)).start()
+    snapshot = run.run(duration=0.6)
     assert "blue cannot be used: no room on the device" in snapshot["notes"]["avatar"]
     assert {corner(picture) for picture in sink.pictures} == {GREEN}
 
@@ -236,8 +257,7 @@ def test_faults_of_any_network_show_no_camera(seed: int) -> None:
 
     watch = Watch()
     run = scripted_run(troubled, watch)
-    switching(run, (0.2, 1), (0.4, 2), (0.6, 0), (0.7, 1), (0.8, 2))
-    snapshot = run.run(duration=1.0)
+    snapshot = conducted(run, 1, 2, 0, 1, 2)
     assert (watch.seen > 40, watch.leaked) == (True, 0)
     assert snapshot["faults"]["encoder"] > 0
     assert snapshot["avatar"] == "red"
@@ -248,23 +268,17 @@ def test_kept_frames_are_out_of_reach_of_everything_that_shows() -> None:
     the shelf, nor the output can reach them."""
     watch = Watch()
     run = scripted_run(lambda model, other: ScriptedRenderer(), watch)
-    looks: list[tuple[int, list[str]]] = []
+    looks: list[tuple[bool, list[str]]] = []
 
     def look() -> None:
-        time.sleep(0.3)
-        for index in (1, 2, 0, 1):
-            run.switch_avatar(index)
-            time.sleep(0.12)
-            parts = (run._performer, run._shelf, run._output)
-            found = [name for part in parts for name in camera_in_reach(part)]
-            looks.append((len(run._observer._glimpses.kept()), found))
+        parts = (run._performer, run._shelf, run._output)
+        found = [name for part in parts for name in camera_in_reach(part)]
+        kept = bool(run._observer._glimpses.kept()) and bool(camera_in_reach(run._observer))
+        looks.append((kept, found))
 
-    looker = threading.Thread(target=look)
-    looker.start()
-    run.run(duration=1.3)
-    looker.join()
+    conducted(run, 1, 2, 0, 1, look=look)
     assert len(looks) == 4
-    assert all(count > 0 for count, _ in looks)  # there was something to be found
+    assert all(kept for kept, _ in looks)  # there was something to be found, and the look finds it
     assert [found for _, found in looks] == [[]] * 4
     assert watch.leaked == 0
     assert run._observer._glimpses.kept() == []  # and it is gone with the run
