@@ -141,6 +141,7 @@ def evaluate(
     gallery, driven = Gallery(nets.features), Gallery(nets.features)
     same: list[Case] = []
     usable: list[tuple[Clip, int]] = []
+    faces: list[Source] = []
     for number, clip in enumerate(clips):
         tick = _ticker(say, f"clip {number + 1} of {len(clips)}, {clip.name}")
         try:
@@ -152,13 +153,12 @@ def evaluate(
             continue
         same.append(same_identity(model, framed, nets, gallery, tick))
         usable.append((clip, framed.frames))
+        faces.append(Source(framed.name, framed.first, framed.name))
     if not same:
         raise _nothing(left_out)
-    if portraits is None:
-        sources = [Source(case.source, case.source_picture, case.clip) for case in same]
-    else:
-        sources = [Source(path.name, path) for path in portraits]
-    found = Sources(model, sources, left_out)
+    if portraits is not None:
+        faces = [Source(path.name, path) for path in portraits]
+    found = Sources(model, faces, left_out)
     cross: list[Case] = []
     for number, (clip, frames) in enumerate(usable):
         for avatar in found.next(config.sources, apart_from=same[number].clip):

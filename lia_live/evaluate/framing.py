@@ -30,6 +30,8 @@ class FramedClip:
     clip: Clip
     crops: list[Pixels]
     """(S, S, 3) uint8 RGB each; the first is the source."""
+    first: Pixels
+    """The whole frame that the first crop was cut from, (H, W, 3) uint8 RGB."""
     box: Box
     """The square, in the clip's pixels."""
     faceless: int
@@ -63,12 +65,14 @@ def frame_clip(clip: Clip, framing: Framing, size: int, limit: int, tick: Tick) 
         tracker.close()
     _check(clip, len(shows_face), len(boxes))
     box = _median(boxes)
-    crops = [
-        crop_square(frame.pixels, box, size)
-        for frame, usable in zip(clip.frames(limit), shows_face, strict=True)
-        if usable
-    ]
-    return FramedClip(clip, crops, box, len(shows_face) - len(boxes), len(shows_face))
+    crops: list[Pixels] = []
+    first: Pixels | None = None
+    for frame, usable in zip(clip.frames(limit), shows_face, strict=True):
+        if usable:
+            first = frame.pixels if first is None else first
+            crops.append(crop_square(frame.pixels, box, size))
+    assert first is not None  # there are faces enough
+    return FramedClip(clip, crops, first, box, len(shows_face) - len(boxes), len(shows_face))
 
 
 def _check(clip: Clip, frames: int, faces: int) -> None:

@@ -27,7 +27,7 @@ def landmarks_of(crop: Pixels) -> Landmarks | None:
     global _mesh
     with _one_at_a_time:
         if _mesh is None:  # kept: building costs more than looking
-            _mesh = MeshModel(still=True, min_score=0.3)
+            _mesh = MeshModel(still=True, min_score=0.5)
         side = float(crop.shape[0])
         for air in _WINDOWS:
             points = _mesh.landmarks(crop, Box.around(side / 2, side / 2, air * side))

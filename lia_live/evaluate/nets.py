@@ -6,6 +6,8 @@ They run in OpenCV, on the CPU.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +42,17 @@ _TEMPLATE = np.array(
 _TEMPLATE_SIDE = 112
 _FID_SIDE = 299
 
+_PROBE = """
+import sys, cv2, numpy as np
+path, *inputs = sys.argv[1:]
+net = cv2.dnn.readNetFromONNX(np.fromfile(path, np.uint8))
+for name, height, width in zip(inputs[::3], inputs[1::3], inputs[2::3]):
+    net.setInput(np.zeros((1, 3, int(height), int(width)), np.float32), name)
+net.forward()
+"""
+_PROBE_SIDE = 256
+_PROBE_LIMIT_S = 120
+
 
 class _Net:
     """An ONNX file in OpenCV. One thread."""
@@ -55,10 +68,8 @@ class _Net:
                 f"{path} is no {what}: it must take {pictures} picture(s) (1, 3, H, W), it takes {asked}",
                 HINT,
             )
-        try:
-            self._net: Any = cv2.dnn.readNetFromONNX(np.frombuffer(data, np.uint8))
-        except cv2.error as error:
-            raise self._refused(error) from error
+        self._try_in_a_child()
+        self._net: Any = cv2.dnn.readNetFromONNX(np.frombuffer(data, np.uint8))
 
     def side(self, otherwise: int) -> int:
         """Of the pictures it takes: as the file says, or ``otherwise`` where it takes any."""
@@ -77,8 +88,25 @@ class _Net:
             raise WeightsError(f"{self._path} gives numbers that are not finite", HINT)
         return out
 
-    def _refused(self, error: Exception) -> WeightsError:
-        said = " ".join(str(error).split())[-160:]
+    def _try_in_a_child(self) -> None:
+        """OpenCV's reader crashes on some damaged files: better there than here. Raises ``WeightsError``."""
+        words = [str(self._path)]
+        for one in self._inputs:
+            height, width = (length or _PROBE_SIDE for length in one.shape[2:])
+            words += [one.name, str(height), str(width)]
+        command = [sys.executable, "-I", "-c", _PROBE, *words]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", timeout=_PROBE_LIMIT_S
+            )
+        except subprocess.TimeoutExpired as error:
+            raise self._refused("it takes minutes") from error
+        if done.returncode != 0:
+            lines = done.stderr.strip().splitlines()
+            raise self._refused(lines[-1] if lines and done.returncode == 1 else "it crashes")
+
+    def _refused(self, said: object) -> WeightsError:
+        said = " ".join(str(said).split())[-160:]
         return WeightsError(f"OpenCV cannot run {self._path}: {said}", f"export it anew; {HINT}")
 
 
