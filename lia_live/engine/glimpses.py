@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from lia_live.engine.neutral import AVERAGED
 from lia_live.frame import Crop, Frame
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from lia_live.engine.neutral import HeadShape
     from lia_live.engine.policy import Codes
 
-KEPT = 3
-"""So many are kept, the best ones; each costs a frame (2.8 MB at 720p) and, at a switch, one encoding."""
+KEPT = AVERAGED
+"""All that the neutral is the mean of, so that it is the very same moment for every network. Each costs a frame
+(2.8 MB at 720p) and, at the first switch to a network, one encoding: together two frames' time or so."""
 
 
 @dataclass(frozen=True, eq=False)
