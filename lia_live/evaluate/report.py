@@ -104,7 +104,7 @@ def build_page(evaluation: Evaluation) -> Page:
     page = Page(
         f"Evaluation of {evaluation.weights}",
         f"{evaluation.size} pixels, fingerprint {evaluation.fingerprint}, {evaluation.engine}; "
-        f"{len(evaluation.same)} clips ({moving} moving), {len(evaluation.cross)} transfers to other faces, "
+        f"clips: {len(evaluation.same)}, of which {moving} moving; transfers to other faces: {len(evaluation.cross)}; "
         f"{evaluation.took_s:.0f} s. Outputs shown here are synthetic.",
     )
     page.heading("Same identity")
@@ -165,7 +165,7 @@ def _show_same(page: Page, case: Case) -> None:
         column = MOVEMENTS.index(name)
         if figures.movements[name].judged:
             page.plot(
-                f"{case.clip}: {name}",
+                f"{case.clip}: {name}, frame by frame",
                 {
                     "driver": case.traces.driver[:, column].tolist(),
                     "output": case.traces.output[:, column].tolist(),

@@ -50,7 +50,11 @@ def same_tables(evaluation: Evaluation) -> list[Table]:
     for name, cases in groups(evaluation, evaluation.same).items():
         if cases:
             tables.append(_quality(f"same identity, {GROUPS[name]}: {len(cases)}", cases))
-            tables.append(_following(f"same identity, {name} clips: output against driver", cases))
+            tables.append(
+                _following(
+                    f"same identity, {name} clips: {len(cases)}. Output against driver", cases
+                )
+            )
     return tables + _fid("same identity, all clips", evaluation.same_fid)
 
 
@@ -59,9 +63,9 @@ def cross_tables(evaluation: Evaluation) -> list[Table]:
     tables = []
     for name, cases in groups(evaluation, evaluation.cross).items():
         if cases:
-            caption = f"cross identity, {name} clips, {len(cases)} transfers"
-            tables.append(_following(f"{caption}: output against driver", cases))
-            tables.append(_kept(f"{caption}: the portrait kept", cases))
+            caption = f"cross identity, transfers by {name} clips: {len(cases)}"
+            tables.append(_following(f"{caption}. Output against driver", cases))
+            tables.append(_kept(f"{caption}. The portrait kept", cases))
     return tables + _fid("cross identity, against the drivers' frames", evaluation.cross_fid)
 
 
@@ -89,7 +93,10 @@ def pair_table(cases: Sequence[Case], caption: str) -> Table:
                 f"{movement.correlation:.2f} ({movement.slope:.2f})" if movement.judged else "–"
             )
         rows.append([case.clip, case.source, *told, case.figures.face_found])
-    return Table(caption, ("driver", "source", *MOVEMENTS, "face found"), rows)
+    headers = ("driver", "source", *MOVEMENTS, "face found")
+    if all(case.clip == case.source for case in cases):  # the same identity: one name is enough
+        return Table(caption, headers[1:], [row[1:] for row in rows])
+    return Table(caption, headers, rows)
 
 
 def missing_table(evaluation: Evaluation) -> Table | None:
@@ -159,7 +166,7 @@ def _following(caption: str, cases: Sequence[Case]) -> Table:
         ["judged in", *(int(mean[f"{name}_judged"]) for name in MOVEMENTS)],
         [
             "judged from s.d.",
-            *(f"{least:g}{unit}" for least, unit in zip(LEAST_SD, UNITS, strict=True)),
+            *(f"{least:g} {unit}".strip() for least, unit in zip(LEAST_SD, UNITS, strict=True)),
         ],
     ]
     return Table(caption, ("", *MOVEMENTS), rows)
