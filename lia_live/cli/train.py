@@ -52,6 +52,7 @@ def _execute(flags: argparse.Namespace, interrupts: Interrupts) -> int:
             in_range(name.replace("_", "-"), given[name], 1, 1e9)
     with interrupts.deferred():
         from lia_live.cli.status import StatusLine
+        from lia_live.train.devices import is_companion
         from lia_live.train.loop import Pace
         from lia_live.train.running import TrainJob, train
 
@@ -70,6 +71,10 @@ def _execute(flags: argparse.Namespace, interrupts: Interrupts) -> int:
             weights = train(job, line.say, line.show, lambda: interrupts.pending)
     finally:
         line.clear()
+    if is_companion():
+        return (
+            0  # the first process speaks for all; another code would have it killed while it closes
+        )
     return INTERRUPTED if weights is None else 0
 
 

@@ -1,8 +1,9 @@
 """Checkpoints that survive: whole or absent, hashed, the last three kept, the newest sound one found again.
 
 A checkpoint is one safetensors file of tensors and facts (its metadata), and beside it a manifest with its
-length and SHA-256. Both appear under their names only once they are on the disk; the manifest comes second,
-so a file without one was interrupted and does not count.
+name, length and SHA-256. Both appear under their names only once they are on the disk; the manifest comes
+second, so a file without one was interrupted and does not count. The file's name has the hash in it: saving the
+same step again never touches what the old manifest speaks of.
 """
 
 from __future__ import annotations
@@ -61,18 +62,25 @@ class Checkpoints:
             {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
             {"facts": json.dumps(facts)},
         )
-        manifest = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        digest = hashlib.sha256(data).hexdigest()
+        content = f"step-{number:09d}-{digest[:8]}.safetensors"
+        manifest = {"file": content, "bytes": len(data), "sha256": digest}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"{self.folder} cannot be made: {error.strerror}") from error
-        content, label = self._paths(number)
-        write_atomically(content, data)
-        write_atomically(label, json.dumps(manifest).encode())
-        for old in self.numbers()[:-KEEP]:
-            for path in reversed(self._paths(old)):  # the manifest first: no half checkpoint counts
-                with suppress(OSError):
-                    path.unlink()
+        write_atomically(self.folder / content, data)
+        try:
+            write_atomically(self._manifest(number), json.dumps(manifest).encode())
+        except StorageError:
+            self._drop_leftovers()  # no content without a manifest on a full disk
+            raise
+        numbers = self.numbers()
+        past = [one for one in numbers if one <= number]
+        # above: damaged ones that were passed over, or a future that a rollback gave up
+        for old in (*past[:-KEEP], *(one for one in numbers if one > number)):
+            with suppress(OSError):
+                self._manifest(old).unlink()  # first: no half checkpoint counts
         self._drop_leftovers()
 
     def newest(self, at_most: int | None = None) -> Checkpoint | None:
@@ -83,14 +91,15 @@ class Checkpoints:
                 continue
             try:
                 return self._read(number)
-            except (OSError, ValueError, KeyError) as error:
-                self.damaged.append(f"{self._paths(number)[0].name}: {error}")
+            except FileNotFoundError as error:
+                self.damaged.append(f"step {number}: {Path(error.filename).name} is missing")
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                self.damaged.append(f"step {number}: {error}")
         return None
 
     def _read(self, number: int) -> Checkpoint:
-        content, label = self._paths(number)
-        manifest = json.loads(label.read_text(encoding="utf-8"))
-        data = content.read_bytes()
+        manifest = json.loads(self._manifest(number).read_text(encoding="utf-8"))
+        data = (self.folder / Path(manifest["file"]).name).read_bytes()
         if len(data) != manifest["bytes"]:
             raise ValueError(f"{len(data)} bytes instead of {manifest['bytes']}")
         if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
@@ -101,13 +110,17 @@ class Checkpoints:
         tensors = {name: value.clone() for name, value in tensors_of(data).items()}
         return Checkpoint(number, tensors, json.loads(header["__metadata__"]["facts"]))
 
-    def _paths(self, number: int) -> tuple[Path, Path]:
-        stem = f"step-{number:09d}"
-        return self.folder / f"{stem}.safetensors", self.folder / f"{stem}.json"
+    def _manifest(self, number: int) -> Path:
+        return self.folder / f"step-{number:09d}.json"
 
     def _drop_leftovers(self) -> None:
-        """Parts of saves that were killed, and contents whose manifest never came."""
-        known = {path.name for number in self.numbers() for path in self._paths(number)}
+        """Parts of saves that were killed, and contents that no manifest speaks of."""
+        known = set()
+        for number in self.numbers():
+            manifest = self._manifest(number)
+            known.add(manifest.name)
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                known.add(json.loads(manifest.read_text(encoding="utf-8"))["file"])
         for path in self.folder.iterdir():
             if path.name not in known and path.name.lstrip(".").startswith("step-"):
                 with suppress(OSError):

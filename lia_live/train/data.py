@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lia_live.errors import MediaError
 from lia_live.train import measure
-from lia_live.train.clip_pairs import ClipPairsConfig, ClipPairs
+from lia_live.train.clip_pairs import ClipPairs, ClipPairsConfig
 from lia_live.train.clips import Clips
 from lia_live.train.measure import MakePairs
 from lia_live.train.pairs import Pairs

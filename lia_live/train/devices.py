@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -31,11 +32,9 @@ def open_fabric(device: str = "auto", processes: int = 1, precision: Precision =
             f"{processes} GPUs were asked for, there are {torch.cuda.device_count()}",
             f"use --devices {torch.cuda.device_count()}",
         )
-    local, nodes = processes, 1
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        local = int(os.environ["LOCAL_WORLD_SIZE"])
-        nodes = int(os.environ["WORLD_SIZE"]) // local
-    several = local * nodes > 1
+    several = world_size(processes) > 1
+    local = int(os.environ["LOCAL_WORLD_SIZE"]) if _under_torchrun() else processes
+    nodes = world_size(processes) // local
     fabric = fabric_class(
         accelerator=where.type,
         devices=local if where.index is None or several else [where.index],
@@ -43,8 +42,33 @@ def open_fabric(device: str = "auto", processes: int = 1, precision: Precision =
         strategy="ddp" if several else "auto",
         precision="bf16-mixed" if chosen_precision(where, precision) == "bf16" else "32-true",
     )
+    if (
+        is_companion()
+    ):  # Ctrl-C reaches everybody; the first process decides, and all leave together
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
     fabric.launch()
     return fabric
+
+
+def world_size(processes: int) -> int:
+    """Processes of the whole run: those of ``torchrun``, else ``processes``."""
+    return int(os.environ["WORLD_SIZE"]) if _under_torchrun() else processes
+
+
+def is_companion() -> bool:
+    """Whether this process was started by the first one of its run (not by a person, nor by ``torchrun``)."""
+    return not _under_torchrun() and int(os.environ.get("LOCAL_RANK", "0")) > 0
+
+
+def is_lost_connection(error: BaseException) -> bool:
+    """Whether another process of the run went away while this one waited for it."""
+    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error).lower()
+
+
+def _under_torchrun() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def chosen_precision(device: torch.device, precision: Precision) -> Literal["fp32", "bf16"]:
@@ -81,3 +105,12 @@ def average_gradients(fabric: Fabric, parameters: list[torch.nn.Parameter]) -> N
     flat: Any = fabric.all_reduce(torch.cat([g.flatten() for g in gradients]), reduce_op="mean")
     for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(mean.view(gradient.shape))
+
+
+def averaged(fabric: Fabric, figures: dict[str, float]) -> dict[str, float]:
+    """Figures as means over the processes, all of which must ask."""
+    if fabric.world_size == 1:
+        return figures
+    values = torch.tensor(list(figures.values()), dtype=torch.float64, device=fabric.device)
+    mean: Any = fabric.all_reduce(values, reduce_op="mean")
+    return dict(zip(figures, mean.tolist(), strict=True))

@@ -66,6 +66,7 @@ class FolderReporter:
         """``line``: for news; ``status``: for the progress bar, which overwrites itself."""
         self._folder, self._line, self._status = folder, line, status
         self._board = self._open_board()
+        self._end_line()
         self._began = time.monotonic()
         self._first: int | None = None
 
@@ -85,7 +86,7 @@ class FolderReporter:
 
     def scalars(self, step: int, values: dict[str, Any]) -> None:
         with (self._folder / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"total": step, **values}) + "\n")
+            file.write(json.dumps(_finite({"total": step, **values})) + "\n")
         if self._board is not None:
             for name, value in _flat(values):
                 if math.isfinite(value):
@@ -107,6 +108,13 @@ class FolderReporter:
     def close(self) -> None:
         if self._board is not None:
             self._board.close()
+
+    def _end_line(self) -> None:
+        """A run that was killed, or had no space, may have left half a line."""
+        log = self._folder / "log.jsonl"
+        if log.is_file() and log.stat().st_size and not log.read_bytes().endswith(b"\n"):
+            with log.open("a", encoding="utf-8") as file:
+                file.write("\n")
 
     def _open_board(self) -> Any:
         try:
@@ -140,3 +148,10 @@ def _flat(values: dict[str, Any], where: str = "") -> list[tuple[str, float]]:
         elif isinstance(value, int | float) and not isinstance(value, bool):
             found.append((f"{where}{name}", float(value)))
     return found
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for numbers that JSON has no word for."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

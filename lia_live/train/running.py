@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 
-from lia_live.errors import ConfigError
+from lia_live.errors import ConfigError, DeviceError
 from lia_live.model import load_model, save_weights
 from lia_live.render.memory import keep_freed_memory
 from lia_live.train.checkpoints import locked
 from lia_live.train.data import Data
-from lia_live.train.devices import open_fabric
+from lia_live.train.devices import is_lost_connection, open_fabric, world_size
 from lia_live.train.loop import Pace, Run
 from lia_live.train.objective import Perceptual
 from lia_live.train.perceptual import FixedFeatures, load_perceptual
@@ -22,6 +22,7 @@ from lia_live.train.prepared import Prepared
 from lia_live.train.reporting import FolderReporter, Quiet, Reporter
 from lia_live.train.schedule import PRESETS, TrainConfig
 from lia_live.train.settings import assign, read_toml
+from lia_live.train.supply import check_sharing
 
 WEIGHTS = "weights.safetensors"
 """What a finished run leaves in its folder."""
@@ -66,15 +67,17 @@ def train(
 
     Every process of the run calls this; only the first prints and writes. Raises ``LiaLiveError``.
     """
-    if job.threads is not None:
-        torch.set_num_threads(job.threads)
     keep_freed_memory()
     base = load_model(job.base, "cpu") if job.base is not None else None
     config = resolve(job.preset, job.scale, job.config, job.settings)
     if base is not None:
-        config = replace(config, model=base.config)
+        size = max(base.config.size, config.stages[-1].size)
+        config = replace(config, model=replace(base.config, size=size))
+    check_sharing(config, world_size(job.processes))
     prepared = Prepared.load(job.data)
     fabric = open_fabric(job.device, job.processes, config.precision)
+    if job.threads is not None:  # now: opening several processes shares out the cores by itself
+        torch.set_num_threads(job.threads)
     with ExitStack() as closing:
         reporter: Reporter = Quiet()
         if fabric.is_global_zero:
@@ -82,6 +85,8 @@ def train(
             reporter = FolderReporter(job.folder, line, status)
             closing.callback(reporter.close)
             line(_opening(config, prepared, fabric.device, fabric.world_size))
+            if prepared.clips is None and any(stage.clips for stage in config.stages):
+                line("no clips in this data: portraits perform all pairs")
         perceptual: Perceptual | None = None
         if any(stage.losses.perceptual for stage in config.stages):
             if job.vgg is not None:
@@ -104,7 +109,16 @@ def train(
             pace=job.pace,
             resume=job.resume,
         )
-        if not run.train(stop):
+        try:
+            done = run.train(stop)
+        except RuntimeError as error:
+            if fabric.world_size == 1 or not is_lost_connection(error):
+                raise
+            raise DeviceError(
+                "another process of this run has ended",
+                "its own message says why; --resume goes on from the last checkpoint",
+            ) from error
+        if not done:
             reporter.say(f"stopped at step {run.progress.total}; --resume goes on from there")
             return None
         out = job.folder / WEIGHTS
@@ -131,7 +145,9 @@ def _opening(config: TrainConfig, prepared: Prepared, device: torch.device, proc
     steps = sum(stage.joint_steps for stage in config.stages)
     sizes = " → ".join(dict.fromkeys(str(stage.size) for stage in config.stages))
     where = (
-        f"{device.type}, {torch.get_num_threads()} thread(s)" if device.type == "cpu" else str(device)
+        f"{device.type}, {torch.get_num_threads()} thread(s)"
+        if device.type == "cpu"
+        else str(device)
     )
     several = f", {processes} processes" if processes > 1 else ""
     return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from lia_live.errors import ConfigError
@@ -60,6 +60,14 @@ class Stage:
         for name in ("learning_rate", "single_learning_rate", "critic_learning_rate"):
             if not 0 < getattr(self, name) <= 1:
                 raise ConfigError(f"stage.{name} must be in (0, 1], got {getattr(self, name)}")
+        if not 0 < self.heads_rate <= 100:
+            raise ConfigError(f"stage.heads_rate must be in (0, 100], got {self.heads_rate}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"stage.betas must be in [0, 1), got {self.betas}")
+        if not (self.losses.scales >= 1 and self.size >> (self.losses.scales - 1) >= 2):
+            raise ConfigError(
+                f"stage.losses.scales: {self.losses.scales} halvings of {self.size} pixels"
+            )
         if self.losses.adversarial and self.batch % 4:
             raise ConfigError(
                 f"stage.batch must be a multiple of 4 for the discriminator, got {self.batch}"
@@ -99,11 +107,15 @@ class TrainConfig:
             raise ConfigError(
                 f"train.stages must have rising sizes up to {self.model.size}, got {sizes}"
             )
+        for size in sizes:
+            replace(self.model, size=size)  # refuses what no network has
         for name in ("fresh_every", "window", "streams", "warmup_steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.{name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.ema < 1:
             raise ConfigError(f"train.ema must be in [0, 1), got {self.ema}")
+        if not self.clip_norm > 0:
+            raise ConfigError(f"train.clip_norm must be above 0, got {self.clip_norm}")
         for number, stage in enumerate(self.stages):
             if stage.batch % self.streams or stage.single_batch % (2 * self.streams):
                 raise ConfigError(

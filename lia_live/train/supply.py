@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lia_live.errors import ConfigError
 from lia_live.train.clip_pairs import ClipPairs
+from lia_live.train.discriminator import GROUP
 from lia_live.train.pairs import Pairs
 from lia_live.train.performer import Performer
 from lia_live.train.schedule import Stage, TrainConfig
@@ -35,6 +36,23 @@ def seeded(device: torch.device | str, *what: int | str) -> torch.Generator:
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "little"))
 
 
+def check_sharing(config: TrainConfig, world: int) -> None:
+    """Raises ``ConfigError`` if ``world`` processes cannot share the run's batches evenly."""
+    if config.streams % world:
+        raise ConfigError(
+            f"{world} processes cannot share {config.streams} stream(s) of pairs evenly",
+            f"add --set streams={world} (from the start of the run), or use another number",
+        )
+    for number, stage in enumerate(config.stages):
+        local = stage.batch // world
+        if stage.losses.adversarial and local > GROUP and local % GROUP:
+            raise ConfigError(
+                f"stages.{number}.batch gives each of {world} processes {local} pairs, which the "
+                f"discriminator cannot compare in groups of {GROUP}",
+                f"make it a multiple of {GROUP * world}",
+            )
+
+
 class Supply:
     """The pairs of one stage for one of ``world`` processes."""
 
@@ -49,11 +67,7 @@ class Supply:
         world: int = 1,
     ) -> None:
         """``key``: what the draws depend on beside the step (seed, stage, how often the run rolled back)."""
-        if config.streams % world:
-            raise ConfigError(
-                f"{world} processes cannot share {config.streams} stream(s) of pairs evenly",
-                f"add --set streams={world} (from the start of the run), or use another number",
-            )
+        check_sharing(config, world)
         share = stage.clips if clips is not None else 0.0
         if performer is None:
             share = 1.0

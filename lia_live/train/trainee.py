@@ -37,6 +37,12 @@ class Trainee:
             check_base(base, config)
             self.teacher = _finished_teacher(base)
         else:
+            if config.start != "paper" and config.model.motion_dim < len(NAMES):
+                raise ConfigError(
+                    f"model.motion_dim must be at least {len(NAMES)}, one for each named motion, "
+                    f"got {config.model.motion_dim}",
+                    "or start as in the paper, without labels: --set start=paper",
+                )
             with _drawing(config.seed, "start"):
                 model = LIA(replace(config.model, size=first))
             if config.start == "paper":
@@ -135,7 +141,8 @@ class Trainee:
     def finished(self, size: int) -> LIA:
         """The averaged network, plain and labelled, grown to ``size``; on the CPU."""
         average = copy.deepcopy(self.average).cpu()
-        model = grow(average.folded() if average.labels else average.model, size)
+        with _drawing(self._config.seed, "finish"):
+            model = grow(average.folded() if average.labels else average.model, size)
         model.directions = self.teacher.model.directions
         return model.eval()
 
