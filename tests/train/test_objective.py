@@ -1,0 +1,187 @@
+"""What a joint step minimises: each term a mean over samples, what nobody knows left out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from lia_live.train import losses
+from lia_live.train.clip_pairs import ClipPairs
+from lia_live.train.losses import LossWeights
+from lia_live.train.objective import joint_terms, weighted
+from lia_live.train.pairs import Pairs
+from lia_live.train.perceptual import FixedFeatures
+from lia_live.train.performer import Performer
+from lia_live.train.steps import split
+from lia_live.train.teacher import ALPHA_GAIN, Rendered
+from tests.train import runs
+from tests.train.faces import drawn_portraits
+
+ALL = replace(runs.STAGE, losses=LossWeights(perceptual=0.5))
+
+
+@pytest.fixture(scope="module")
+def pairs() -> Pairs:
+    """Five performed, three of a clip, mixed."""
+    generator = torch.Generator().manual_seed(0)
+    performer = Performer(drawn_portraits())
+    parts = (
+        Pairs.of_performance(performer.pairs(torch.arange(5) % 3, generator, 32)),
+        ClipPairs(runs.performed_clips()).pairs(torch.tensor([0, 1, 0]), generator, 32),
+    )
+    return Pairs.join(parts).pick(torch.randperm(8, generator=generator))
+
+
+def rendered(count: int = 8, seed: int = 1) -> Rendered:
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(count, *shape, generator=generator, requires_grad=True)
+
+    return Rendered(draw(3, 32, 32), [draw(3, r, r) for r in (8, 16, 32)], draw(20), draw(20))
+
+
+def rows(out: Rendered, part: slice) -> Rendered:
+    raws = [raw[part] for raw in out.raws]
+    return Rendered(out.image[part], raws, out.alpha_source[part], out.alpha_driver[part])
+
+
+@pytest.mark.parametrize("parts", [2, 4, 8])
+def test_every_term_is_a_mean_over_samples(pairs: Pairs, parts: int) -> None:
+    out = rendered()
+    whole = joint_terms(out, pairs, ALL, 16, FixedFeatures())
+    slices = [slice(first, None, parts) for first in range(parts)]
+    pieces = [
+        joint_terms(rows(out, part), pairs.pick(part), ALL, 16, FixedFeatures()) for part in slices
+    ]
+    expected = {"pixels", "gradients", "flow", "mask", "motion", "free", "perceptual"}
+    assert whole.keys() == expected
+    for name, value in whole.items():
+        mean = torch.stack([piece[name] for piece in pieces]).mean().item()
+        assert mean == pytest.approx(value.item(), rel=2e-6), name
+        assert value > 0
+
+
+def test_the_gradient_of_the_parts_is_the_gradient_of_the_whole(pairs: Pairs) -> None:
+    out = rendered()
+    weighted(joint_terms(out, pairs, ALL, 16, None), ALL.losses).backward()
+    whole = [t.grad.clone() for t in (out.image, *out.raws, out.alpha_source, out.alpha_driver)]
+    out = rendered()
+    for first in range(4):
+        part = slice(first, None, 4)
+        terms = joint_terms(rows(out, part), pairs.pick(part), ALL, 16, None)
+        (weighted(terms, ALL.losses) / 4).backward()
+    for tensor, expected in zip(
+        (out.image, *out.raws, out.alpha_source, out.alpha_driver), whole, strict=True
+    ):
+        assert torch.allclose(tensor.grad, expected, rtol=1e-4, atol=1e-8)
+
+
+def test_what_a_clip_does_not_know_has_no_gradient(pairs: Pairs) -> None:
+    out = rendered()
+    terms = joint_terms(out, pairs, ALL, 16, None)
+    (terms["motion"] + terms["mask"]).backward()
+    clip = pairs.performed == 0
+    assert clip.sum() == 3
+    assert out.raws[-1].grad[clip].abs().max() == 0  # the mask of a clip is nobody's business
+    assert out.raws[-1].grad[~clip].abs().max() > 0
+    unknown = pairs.known == 0
+    assert out.alpha_driver.grad[:, :16][unknown].abs().max() == 0
+    assert (out.alpha_driver.grad[:, :16][~unknown] != 0).float().mean() > 0.99
+    assert unknown[clip].any(0).sum() == 4
+
+
+def test_the_right_answer_costs_nothing(pairs: Pairs) -> None:
+    """Pictures, flow and labels as they are."""
+    raws = [
+        torch.cat([torch.atanh(pairs.flow_at(r)), 40 * (pairs.valid_at(r) * 2 - 1)], 1)
+        for r in (8, 32)
+    ]
+    pad = torch.zeros(8, 4)
+    out = Rendered(
+        pairs.target,
+        raws,
+        torch.cat([pairs.theta_source * ALPHA_GAIN, pad], 1),
+        torch.cat([pairs.theta_target * ALPHA_GAIN, pad], 1),
+    )
+    terms = joint_terms(out, pairs, ALL, 16, FixedFeatures())
+    mixed = (pairs.valid_at(32) > 0) & (pairs.valid_at(32) < 1)
+    for name, value in terms.items():
+        # a mask between 0 and 1 has an entropy of its own
+        assert value == pytest.approx(
+            0, abs=30 * float(mixed.float().mean()) if name == "mask" else 1e-4
+        )
+
+
+@pytest.mark.parametrize(
+    ("off", "gone"),
+    [("flow", "flow"), ("mask", "mask"), ("motion", "motion"), ("free", "free")],
+)
+def test_a_weight_of_zero_turns_a_term_off(pairs: Pairs, off: str, gone: str) -> None:
+    stage = replace(ALL, losses=replace(ALL.losses, **{off: 0.0}))
+    assert gone not in joint_terms(rendered(), pairs, stage, 16, None)
+    assert "perceptual" not in joint_terms(rendered(), pairs, stage, 16, None)
+
+
+def test_without_labels_no_motion_is_asked_for(pairs: Pairs) -> None:
+    assert "motion" not in joint_terms(rendered(), pairs, ALL, 0, None)
+
+
+def test_the_sum_has_the_weights() -> None:
+    terms = {"pixels": torch.tensor(2.0), "flow": torch.tensor(3.0)}
+    assert weighted(terms, LossWeights(pixels=10, flow=0.5)) == 21.5
+
+
+def test_losses_are_zero_for_the_right_answer_and_grow_with_the_error() -> None:
+    picture = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    even = torch.ones(2, 1, 32, 32)
+    assert sum(losses.pyramid_l1(picture, picture, even)) == 0
+    near = losses.pyramid_l1(picture + 0.1, picture, even)[0]
+    far = losses.pyramid_l1(picture + 0.2, picture, even)[0]
+    assert far > 1.9 * near > 0
+    flow = torch.zeros(2, 2, 32, 32)
+    one_pixel = torch.full_like(flow, 1 / 64)  # of a 128-pixel picture
+    exact = losses.flow_distance(torch.atanh(one_pixel), one_pixel, even)
+    off = losses.flow_distance(flow, one_pixel, even)
+    assert exact.abs() < 1e-6
+    assert off == pytest.approx(2**0.5 - 0.1, abs=0.01)
+    assert losses.flow_distance(flow, one_pixel, torch.zeros_like(even)) == 0
+
+
+def test_mouths_weigh_more_in_the_pixel_loss() -> None:
+    target = torch.zeros(1, 3, 32, 32)
+    region = torch.full((1, 1, 32, 32), 0.5)
+    region[..., 16:, :] = 1.5
+    above, below = target.clone(), target.clone()
+    above[..., 4:8, :] = 1
+    below[..., 20:24, :] = 1
+    assert losses.pyramid_l1(below, target, region)[0] == pytest.approx(
+        3 * losses.pyramid_l1(above, target, region)[0].item(), rel=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "parts", "grouped", "expected"),
+    [
+        (8, 1, False, (1, 8)),
+        (8, 16, False, (8, 8)),  # a later stage with a smaller batch
+        (6, 4, False, (4, 6)),
+        (1, 2, False, (1, 1)),
+        (16, 2, True, (2, 4)),
+        (16, 8, True, (4, 4)),
+        (24, 4, True, (6, 6)),  # four parts would tear a group
+        (12, 2, True, (3, 3)),
+        (2, 4, True, (1, 1)),
+    ],
+)
+def test_parts_fit_the_batch_and_never_tear_a_group(
+    count: int, parts: int, grouped: bool, expected: tuple[int, int]
+) -> None:
+    assert split(count, parts, grouped) == expected
+    sizes = [len(range(count)[first :: expected[0]]) for first in range(expected[0])]
+    assert sum(sizes) == count
+    assert min(sizes) >= 1
+    assert not grouped or all(size % 4 == 0 or size == count for size in sizes)
