@@ -10,8 +10,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
+from lia_live.train.checkpoints import Checkpoints
 from tests.train import runs
 
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -116,3 +118,28 @@ def test_the_first_processs_trouble_is_everybodys(data: Path, settings: Path, al
     assert "holds a run already" in done.stderr
     assert "Traceback" not in done.stderr
     assert json.dumps(sorted(path.name for path in alone.iterdir())) == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_a_process_that_dies_takes_the_run_with_it_in_order(
+    data: Path, settings: Path, tmp_path: Path
+) -> None:
+    more = ("--set", "stages.0.joint_steps=2000", "--devices", "2")
+    program = subprocess.Popen(
+        runs.command(*runs.words(data, tmp_path / "run", settings, *more)),
+        env=runs.environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    log = tmp_path / "run" / "log.jsonl"
+    try:
+        while not log.is_file():
+            assert program.poll() is None, program.communicate()
+            time.sleep(0.02)
+        (second,) = psutil.Process(program.pid).children()
+        second.kill()
+        _, complaint = program.communicate(timeout=100)
+    finally:
+        program.kill()
+    assert program.returncode in (5, -signal.SIGKILL), complaint  # the launcher may be first
+    if program.returncode == 5:
+        assert complaint.startswith("error: another process of this run has ended")
+    assert Checkpoints(tmp_path / "run" / "checkpoints").newest() is not None
