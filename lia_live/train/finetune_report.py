@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from lia_live.evaluate import Figures, Page
+from lia_live.evaluate.picture_measures import l1
 from lia_live.model.weights_file import write_atomically
 from lia_live.train.finetune import Outcome
 from lia_live.train.material import Material
@@ -31,7 +32,7 @@ ROWS: Final = (
 def write_report(folder: Path, outcome: Outcome, material: Material, command: str) -> Path:
     """``report.html`` and ``report.json`` in ``folder``; returns the page. Raises ``StorageError``."""
     folder.mkdir(parents=True, exist_ok=True)
-    kept = outcome.network is not None
+    kept, held = outcome.network is not None, material.held_out
     page = Page("Fine-tuning: before and after", command)
     page.paragraph(
         f"{'The tuned network is in the bundle' if kept else 'The base was kept'}: {outcome.reason}."
@@ -56,13 +57,20 @@ def write_report(folder: Path, outcome: Outcome, material: Material, command: st
         {"validation": [check.l1 for check in outcome.checks]},
         x=[float(check.step) for check in outcome.checks],
     )
+    page.plot(
+        "L1 of each held-out frame",
+        {
+            name: [l1(output, real) for output, real in zip(outputs, held.real, strict=True)]
+            for name, outputs in zip(("base", "tuned"), outcome.pictures, strict=True)
+        },
+    )
     page.heading("Side by side")
-    for index in np.linspace(0, len(material.held_out.real) - 1, STRIPS).round().astype(int):
+    for index in np.linspace(0, len(held.real) - 1, STRIPS).round().astype(int):
         page.strip(
             f"frame {index + 1}",
             [
-                material.held_out.source,
-                material.held_out.real[index],
+                held.source,
+                held.real[index],
                 outcome.pictures[0][index],
                 outcome.pictures[1][index],
             ],
