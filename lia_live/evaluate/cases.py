@@ -69,7 +69,7 @@ def same_identity(model: LIA, framed: FramedClip, nets: Nets, gallery: Gallery, 
     crops, source = framed.crops, framed.crops[0]
     tally = Tally(source, nets)
     copied = gallery.source(source)
-    wanted = _spaced(len(crops))
+    wanted = _spaced(1, len(crops))
     shown: dict[int, Pixels] = {}
     for begin in range(0, len(crops), CHUNK):
         real = crops[begin : begin + CHUNK]
@@ -132,7 +132,7 @@ def cross_identity(
     watched = _Watched(open_tracker(model.config.framing, model.config.size))
     tally = Tally(avatar.crop, nets)
     copied = gallery.source(avatar.crop)
-    wanted = _spaced(frames)
+    wanted: set[int] = set()
     drivers: list[Pixels] = []
     outputs: list[Pixels] = []
     faceless = 0
@@ -148,6 +148,7 @@ def cross_identity(
                 continue
             if frame.captured_at < SETTLE_S:
                 continue
+            wanted = wanted or _spaced(frame.number, frames)
             tally.add_driven(output, crop.pixels, _inside(crop))
             gallery.add(output, crop.pixels, copied)
             if frame.number in wanted:
@@ -215,6 +216,6 @@ def _inside(crop: Crop) -> Landmarks | None:
     return (crop.face.landmarks - corner) * np.float32(scale)
 
 
-def _spaced(count: int) -> set[int]:
-    """Frames to show, evenly spaced; the first is left out, it is the source."""
-    return {round(index) for index in np.linspace(0, count - 1, SHOWN + 1)[1:]}
+def _spaced(first: int, end: int) -> set[int]:
+    """Which frames to show, evenly spaced."""
+    return {round(index) for index in np.linspace(first, end - 1, SHOWN)}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from lia_live.errors import LiaLiveError, MediaError
+from lia_live.errors import LiaLiveError, MediaError, StorageError
 from lia_live.frame import Frame
 from lia_live.io.stills import is_picture
 from lia_live.io.video import VideoReader, check_file
@@ -27,11 +28,12 @@ class Clip:
     """A video, or a folder of frames. Read from its beginning as often as needed, never held as a whole."""
 
     path: Path
+    label: str = ""
 
     @property
     def name(self) -> str:
-        """For tables: the file's or folder's name without its ending."""
-        return self.path.stem if self.path.is_file() else self.path.name
+        """For tables: the label, or the file's or folder's name without its ending."""
+        return self.label or (self.path.stem if self.path.is_file() else self.path.name)
 
     def frames(self, limit: int) -> Iterator[Frame]:
         """The first ``limit`` frames, times in seconds from 0. Raises ``MediaError``, ``StorageError``."""
@@ -84,7 +86,7 @@ def find_clips(paths: list[Path]) -> tuple[list[Clip], list[Skipped]]:
                 )
             else:
                 skipped.append(Skipped(inside.name, "not a video by its name"))
-    return clips, skipped
+    return _told_apart(clips), skipped
 
 
 def find_pictures(folder: Path) -> list[Path]:
@@ -101,10 +103,24 @@ def find_pictures(folder: Path) -> list[Path]:
     return sorted(found, key=_natural)
 
 
+def _told_apart(clips: list[Clip]) -> list[Clip]:
+    """Clips of one name get a number: tables and groups go by names."""
+    seen: Counter[str] = Counter()
+    labelled = []
+    for clip in clips:
+        seen[clip.name] += 1
+        again = seen[clip.name]
+        labelled.append(Clip(clip.path, f"{clip.name} ({again})") if again > 1 else clip)
+    return labelled
+
+
 def _still_frames(folder: Path, limit: int) -> Iterator[Frame]:
     from lia_live.avatar.picture import read_picture
 
-    files = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES]
+    try:
+        files = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES]
+    except OSError as error:
+        raise StorageError(f"{folder} may not be read", "change its permissions") from error
     if not files:
         raise MediaError(
             f"{folder.name} is a folder without pictures", "put a clip's frames in it, or a video"

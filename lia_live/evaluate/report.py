@@ -7,8 +7,6 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from lia_live.errors import StorageError
 from lia_live.evaluate.cases import Case
 from lia_live.evaluate.evaluation import MOVING_AKD_PX, Evaluation
@@ -159,7 +157,7 @@ def _show_same(page: Page, case: Case) -> None:
         f"{case.clip}: L1 {figures.l1:.3f} (static {figures.static_l1:.3f}), "
         f"AKD {figures.akd:.2f} px (static {figures.static_akd:.2f})",
         case,
-        "itself",
+        "driven by itself",
     )
     for name in PLOTTED:
         column = MOVEMENTS.index(name)
@@ -176,8 +174,6 @@ def _show_same(page: Page, case: Case) -> None:
 
 def _strips(page: Page, caption: str, case: Case, rest: str) -> None:
     """Driver above output, frame by frame; before them the source, and the source driven by itself."""
-    numbers = [f"{share:.0%}" for share in np.linspace(0, 1, len(case.drivers) + 1)[1:]]
-    page.strip(
-        f"{caption}: source and driver", [case.source_picture, *case.drivers], ["source", *numbers]
-    )
-    page.strip("output", [case.rest_picture, *case.outputs], [rest, *numbers])
+    drivers, outputs = [case.source_picture, *case.drivers], [case.rest_picture, *case.outputs]
+    page.strip(f"{caption}: source, then driver", drivers, ["source"])
+    page.strip(f"source {rest}, then output", outputs)

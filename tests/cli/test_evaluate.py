@@ -28,7 +28,7 @@ def done(tmp_path_factory, request):
     inputs, out = folder / "clips", folder / "out"
     inputs.mkdir()
     shutil.copy(DEMO_DRIVER, inputs / "driver.mp4")
-    write_frames(inputs / "swaying", 34)
+    write_frames(inputs / "swaying", 30)
     (inputs / "text.mp4").write_text("not a film")
     (inputs / "notes.txt").write_text("x")
     portraits = folder / "portraits"
@@ -36,7 +36,7 @@ def done(tmp_path_factory, request):
     cv2.imwrite(str(portraits / "hopper.png"), hopper()[:, :, ::-1])
     cv2.imwrite(str(portraits / "wall.png"), np.full((300, 300, 3), 120, np.uint8))
     words = ["evaluate", str(inputs), "--portraits", str(portraits), "--out", str(out)]
-    words += ["--limit-frames", "34", "--device", "cpu", "--lpips-net", str(ONNX / "distance.onnx")]
+    words += ["--limit-frames", "30", "--device", "cpu", "--lpips-net", str(ONNX / "distance.onnx")]
     capture = request.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
         from contextlib import redirect_stdout
@@ -66,20 +66,20 @@ def test_the_moving_clips_beat_their_static_copy(done):
 def test_another_face_is_moved(done):
     _, numbers, _ = done
     section = numbers["cross_identity"]
-    assert {case["source"] for case in section["cases"]} == {"hopper"}
-    assert {case["clip"] for case in section["cases"]} == {"driver", "swaying"}
-    for case in section["cases"]:
-        assert case["face_found"] == 1
-        assert case["l1"] is None, "there is no truth to compare with"
-        assert case["shape_distance"] < case["driver_shape_distance"], "the portrait's head is kept"
-    (swaying,) = [case for case in section["cases"] if case["clip"] == "swaying"]
-    assert swaying["x_correlation"] > 0.8
+    (case,) = section[
+        "cases"
+    ]  # of the driver, 30 frames are a second: it is over before it is judged
+    assert (case["clip"], case["source"]) == ("swaying", "hopper")
+    assert case["face_found"] == 1
+    assert case["l1"] is None, "there is no truth to compare with"
+    assert case["shape_distance"] < case["driver_shape_distance"], "the portrait's head is kept"
+    assert case["x_correlation"] > 0.8
 
 
 def test_what_was_left_out_is_said(done):
     text, numbers, _ = done
     left = {one["name"]: one["reason"] for one in numbers["skipped"]}
-    assert set(left) == {"text.mp4", "notes.txt", "wall.png"}
+    assert set(left) == {"text.mp4", "notes.txt", "wall.png", "driver driving hopper"}
     assert "is not a video" in left["text.mp4"]
     assert "no face" in left["wall.png"]
     assert all(name in text for name in left)
@@ -90,7 +90,7 @@ def test_what_is_missing_says_how_to_get_it(done):
     assert set(numbers["missing"]) == {"identity", "fid"}
     page = (out / "report.html").read_text(encoding="utf-8")
     for flag in ("--identity-net FILE.onnx", "--fid-net FILE.onnx"):
-        assert flag in text and flag in page
+        assert flag in " ".join(text.split()) and flag in page
     assert "--lpips-net" not in page
     assert numbers["same_identity"]["all"]["fid"] is None
     assert numbers["same_identity"]["all"]["aed"] is None
@@ -119,7 +119,7 @@ def test_the_page_has_strips_and_curves(done):
     page = (out / "report.html").read_text(encoding="utf-8")
     transfers = len(numbers["same_identity"]["cases"]) + len(numbers["cross_identity"]["cases"])
     assert page.count('class="strip"') == 2 * transfers
-    assert page.count("data:image/jpeg;base64,") >= 2 * transfers * 8
+    assert page.count("data:image/jpeg;base64,") >= 2 * 2 * 9, "a source and eight frames each"
     assert "<polyline" in page
     assert "static copy" in page and "X2Face" in page and "Not the same protocol" in page
     assert not re.search(r"<script|https?:", page)
@@ -131,7 +131,9 @@ def test_the_table_is_for_people(done):
     assert re.search(r"this model +0\.\d{3} +\d+\.\d+", text)
     assert "static copy" in text
     assert re.search(r"judged in +\d", text)
-    assert max(map(len, text.splitlines())) < 140
+    *lines, last = text.splitlines()
+    assert max(map(len, lines)) < 120
+    assert "report.html" in last
 
 
 @pytest.fixture
@@ -168,9 +170,9 @@ def test_without_portraits_the_other_clips_lend_their_faces(tiny, files, tmp_pat
     clips_ = tmp_path / "clips"
     clips_.mkdir()
     shutil.copy(files / "clip.mp4", clips_ / "one.mp4")
-    write_frames(clips_ / "two", 30)
+    write_frames(clips_ / "two", 28)
     nets = ("--identity-net", ONNX / "identity.onnx", "--fid-net", ONNX / "features.onnx")
-    assert tiny(clips_, "--json", "--limit-frames", 30, *nets) == 0
+    assert tiny(clips_, "--json", "--limit-frames", 28, *nets) == 0
     numbers = json.loads(capsys.readouterr().out)
     pairs = {(case["clip"], case["source"]) for case in numbers["cross_identity"]["cases"]}
     # one.mp4 is a second long: it is over before it may be judged
@@ -226,6 +228,26 @@ def test_portraits_that_are_not_there(tiny, files, tmp_path, capsys):
     for folder in (tmp_path / "none", tmp_path / "empty"):
         assert tiny(files / "clip.mp4", "--portraits", folder) == 3
         two_lines(capsys)
+
+
+def test_a_signal_ends_it_between_two_frames(tiny, files, tmp_path, capsys, monkeypatch):
+    """Frames go on being asked for until somebody looks at what is pending."""
+    import signal
+
+    from lia_live.evaluate.clips import Clip
+
+    frames = Clip.frames
+
+    def interrupted(clip, limit):
+        for frame in frames(clip, limit):
+            if frame.number == 5:
+                signal.raise_signal(signal.SIGINT)
+            yield frame
+
+    monkeypatch.setattr(Clip, "frames", interrupted)
+    assert tiny(files / "clip.mp4") == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert list((tmp_path / "out").iterdir()) == [], "no report of half an evaluation"
 
 
 @pytest.mark.parametrize("flag", ["--identity-net", "--lpips-net", "--fid-net"])

@@ -37,6 +37,14 @@ def test_a_folder_of_everything(tmp_path):
         find_clips([tmp_path / "none"])
 
 
+def test_clips_of_one_name_are_told_apart(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "clip.mp4").touch()
+    found, _ = find_clips([tmp_path / "a", tmp_path / "b"])
+    assert [clip.name for clip in found] == ["clip", "clip (2)"]
+
+
 def test_frames_in_a_folder_come_in_natural_order(tmp_path):
     folder = tmp_path / "clip"
     folder.mkdir()
