@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -20,6 +21,8 @@ from lia_live.train.devices import open_fabric
 from lia_live.train.loop import Pace, Run
 from lia_live.train.losses import LossWeights
 from lia_live.train.material import Material, Test
+from lia_live.train.objective import Perceptual
+from lia_live.train.perceptual import FixedFeatures
 from lia_live.train.reporting import FolderReporter, lasting
 from lia_live.train.schedule import Stage, TrainConfig
 
@@ -54,7 +57,7 @@ class FinetuneConfig:
     """Checks in a row without improvement before it stops early."""
     seed: int = 1
     losses: LossWeights = field(
-        default_factory=lambda: LossWeights(flow=0.05, motion=1.0, perceptual=0.0)
+        default_factory=lambda: LossWeights(flow=0.05, motion=1.0, perceptual=0.3)
     )
 
     def __post_init__(self) -> None:
@@ -115,13 +118,15 @@ def finetune(
         closing.enter_context(locked(folder))
         reporter = FolderReporter(folder, line, status)
         closing.callback(reporter.close)
-        plan = _plan(folder, config, material, base, fabric, line)
+        perceptual = FixedFeatures().to(fabric.device)
+        plan = _plan(folder, config, material, base, fabric, perceptual, line)
         run = Run(
             _schedule(config, material, base, plan["steps"]),
             material.data,
             folder,
             fabric,
             base=base,
+            perceptual=perceptual,
             reporter=reporter,
             pace=Pace(checkpoint_s=60.0, measure_s=math.inf),
             resume=True,
@@ -237,6 +242,7 @@ def _plan(
     material: Material,
     base: LIA,
     fabric: Fabric,
+    perceptual: Perceptual,
     line: Callable[[str], None],
 ) -> dict[str, Any]:
     """How many steps fit the time: measured once, then kept, so that a resumed run has the same plan."""
@@ -260,7 +266,7 @@ def _plan(
             f"{folder} holds a fine-tuning of something else or with other settings",
             f"remove it, or name another --out (its folder is beside it: {folder.name})",
         )
-    step_s = _step_seconds(config, material, base, fabric)
+    step_s = _step_seconds(config, material, base, fabric, perceptual)
     steps = min(MOST_STEPS, max(LEAST_STEPS, round(config.minutes * 60 / step_s)))
     line(f"{step_s:.2f} s a step: {steps} steps in {lasting(steps * step_s)}")
     plan = {"asked": asked, "steps": steps}
@@ -268,10 +274,10 @@ def _plan(
     return plan
 
 
-def _step_seconds(config: FinetuneConfig, material: Material, base: LIA, fabric: Fabric) -> float:
+def _step_seconds(
+    config: FinetuneConfig, material: Material, base: LIA, fabric: Fabric, perceptual: Perceptual
+) -> float:
     """Duration of a step in steady state, from a short run that leaves nothing behind."""
-    import tempfile
-
     with tempfile.TemporaryDirectory() as scratch:
         marks: list[float] = []
 
@@ -285,6 +291,7 @@ def _step_seconds(config: FinetuneConfig, material: Material, base: LIA, fabric:
             Path(scratch),
             fabric,
             base=base,
+            perceptual=perceptual,
             pace=Pace(checkpoint_s=math.inf, measure_s=math.inf),
         )
         trial.train(mark)
