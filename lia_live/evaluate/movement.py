@@ -16,7 +16,7 @@ Series = NDArray[np.float64]
 """(T, 8): one row a frame, columns as in ``MOVEMENTS``; a row of NaN where there was no face."""
 
 MOVEMENTS: Final = ("yaw", "pitch", "roll", "x", "y", "mouth", "eyes", "brows")
-UNITS: Final = ("°", "°", "°", "px", "px", "", "", "")
+UNITS: Final = ("°", "°", "°", " px", " px", "", "", "")
 LEAST_SD: Final = (1.0, 1.0, 1.0, 1.0, 1.0, 0.02, 0.02, 0.02)
 """A driver whose movement varies by no more than this (degrees, pixels, shares) is not followed but guessed at:
 such a channel is not judged."""

@@ -26,17 +26,17 @@ _STYLE = """
   --line: #343b44; --band: #1d2228; --s0: #7fb0ff; --s1: #ff9a62; --s2: #6fd58a; --s3: #dd9bf5; --s4: #f0cd58;
   --s5: #62d3e6; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.2rem 1rem 4rem; max-width: 68rem; background: var(--paper);
+body { margin: 0 auto; padding: 1.2rem 1rem 4rem; max-width: 72rem; background: var(--paper);
   color: var(--ink); font: 16px/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
 h1 { font-size: 1.6rem; line-height: 1.2; margin: 0.4rem 0; }
 h2 { font-size: 1.2rem; margin: 2.4rem 0 0.6rem; padding-top: 0.8rem; border-top: 1px solid var(--line); }
 p { max-width: 46rem; margin: 0.6rem 0; }
 .subtitle, figcaption, .axis, .legend { color: var(--soft); }
-figure { margin: 1.2rem 0; }
+figure { margin: 1rem 0; }
 figcaption { font-size: 0.9rem; margin-bottom: 0.4rem; max-width: 46rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.3rem 0.7rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
+th, td { padding: 0.3rem 0.55rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 tbody tr:nth-child(odd) { background: var(--band); }

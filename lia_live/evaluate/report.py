@@ -168,12 +168,12 @@ def _show_same(page: Page, case: Case) -> None:
                     "driver": case.traces.driver[:, column].tolist(),
                     "output": case.traces.output[:, column].tolist(),
                 },
-                unit=f"{name} {UNITS[column]}".strip(),
+                unit=f"{name}, {UNITS[column].strip()}".strip(", "),
             )
 
 
 def _strips(page: Page, caption: str, case: Case, rest: str) -> None:
     """Driver above output, frame by frame; before them the source, and the source driven by itself."""
     drivers, outputs = [case.source_picture, *case.drivers], [case.rest_picture, *case.outputs]
-    page.strip(f"{caption}: source, then driver", drivers, ["source"])
+    page.strip(f"{caption}: source, then driver", drivers)
     page.strip(f"source {rest}, then output", outputs)

@@ -79,7 +79,7 @@ def clip_table(evaluation: Evaluation) -> Table:
         rows.append([case.clip, kind, case.figures.frames, case.faceless, *map(of.get, names)])
     headers = ("clip", "", "frames", "without a face", "L1", "static", "AKD px", "static",
                "sharpness", "neutral L1", "jitter px")  # fmt: skip
-    return Table("same identity, clip by clip", headers, rows)
+    return Table("figures", headers, rows)
 
 
 def pair_table(cases: Sequence[Case], caption: str) -> Table:
@@ -166,7 +166,7 @@ def _following(caption: str, cases: Sequence[Case]) -> Table:
         ["judged in", *(int(mean[f"{name}_judged"]) for name in MOVEMENTS)],
         [
             "judged from s.d.",
-            *(f"{least:g} {unit}".strip() for least, unit in zip(LEAST_SD, UNITS, strict=True)),
+            *(f"{least:g}{unit}" for least, unit in zip(LEAST_SD, UNITS, strict=True)),
         ],
     ]
     return Table(caption, ("", *MOVEMENTS), rows)
