@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lia_live.errors import ConfigError, MediaError
 from lia_live.train.portraits import join
-from lia_live.train.prepare_clips import prepare_clip
+from lia_live.train.prepare_clips import prepare_clip, prepare_pieces
 from lia_live.train.prepare_config import ClipConfig, PrepareConfig
 from lia_live.train.prepare_finder import LandmarkFinder
 from lia_live.train.prepare_inputs import Item, find_items
@@ -32,6 +32,7 @@ __all__ = [
     "join",
     "prepare_clip",
     "prepare_folder",
+    "prepare_pieces",
     "prepare_portrait",
 ]
 

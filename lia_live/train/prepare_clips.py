@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,10 +13,16 @@ import torch
 from lia_live.errors import MediaError
 from lia_live.frame import Pixels
 from lia_live.track import crop_square
-from lia_live.train.clips import Clips, starts_of
+from lia_live.train.clips import Clips, join, starts_of
 from lia_live.train.prepare_config import PrepareConfig
 from lia_live.train.prepare_finder import LandmarkFinder
-from lia_live.train.prepare_frames import FolderFrames, FrameSource, VideoFrames, thinned
+from lia_live.train.prepare_frames import (
+    FolderFrames,
+    FrameSource,
+    StoppableFrames,
+    VideoFrames,
+    thinned,
+)
 from lia_live.train.prepare_portrait import moved_into
 from lia_live.train.prepare_shots import Piece, follow, pieces_of
 
@@ -42,22 +48,28 @@ def prepare_clip(
     name: str = "",
     fps: float | None = None,
 ) -> Clips:
-    """One clip as ``Clips`` of length 1: the longest usable piece of ``source``.
+    """One clip as ``Clips`` of length 1: the longest of the ``prepare_pieces``, whose errors it raises."""
+    shots = _usable(source, config, finder, name, fps, None)
+    return max(shots.clips, key=lambda clip: len(clip.frames))  # the first of equal ones
+
+
+def prepare_pieces(
+    source: str | Path | Iterable[Pixels],
+    config: PrepareConfig | None = None,
+    finder: LandmarkFinder | None = None,
+    name: str = "",
+    fps: float | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> tuple[Clips, list[str]]:
+    """Every usable piece of ``source`` in the order of time, and a remark (name: reason) for each that is none.
 
     ``source``: a video file, a folder of frames in the order of their names, or frames (H, W, 3) uint8 RGB.
-    ``fps``: rate of frames that come without one, default ``config.clips.frames_fps``. Raises ``MediaError``
-    (its message is the reason) if there is no usable piece, ``StorageError`` if the file may not be read.
+    ``fps``: rate of frames that come without one, default ``config.clips.frames_fps``. ``stop`` is asked between
+    frames; once it answers true, ``KeyboardInterrupt`` is raised. Raises ``MediaError`` (its message is the
+    reason) if there is no usable piece, ``StorageError`` if the file may not be read.
     """
-    config = config or PrepareConfig()
-    name = name or (Path(source).name if isinstance(source, str | Path) else "clip")
-    frames = _source(source, config, fps)
-    with ExitStack() as closing:
-        if finder is None:
-            finder = closing.enter_context(LandmarkFinder())
-        shots = prepare_shots(frames, name, config, finder)
-    if not shots.clips:
-        raise MediaError(next(iter(shots.dropped.values())), HINT)
-    return max(shots.clips, key=lambda clip: len(clip.frames))  # the first of equal ones
+    shots = _usable(source, config, finder, name, fps, stop)
+    return join(shots.clips), [f"{piece}: {reason}" for piece, reason in shots.dropped.items()]
 
 
 def prepare_shots(
@@ -81,6 +93,29 @@ def prepare_shots(
     if source.cut_short:
         reason = f"too long: what follows the first {config.clips.max_video_s:g} s is not used"
         shots.dropped[f"{name}#rest"] = reason
+    return shots
+
+
+def _usable(
+    source: str | Path | Iterable[Pixels],
+    config: PrepareConfig | None,
+    finder: LandmarkFinder | None,
+    name: str,
+    fps: float | None,
+    stop: Callable[[], bool] | None,
+) -> Shots:
+    """What ``source`` comes to, with at least one clip. See ``prepare_pieces``."""
+    config = config or PrepareConfig()
+    name = name or (Path(source).name if isinstance(source, str | Path) else "clip")
+    frames = _source(source, config, fps)
+    if stop is not None:
+        frames = StoppableFrames(frames, stop)
+    with ExitStack() as closing:
+        if finder is None:
+            finder = closing.enter_context(LandmarkFinder())
+        shots = prepare_shots(frames, name, config, finder)
+    if not shots.clips:
+        raise MediaError(next(iter(shots.dropped.values())), HINT)
     return shots
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -94,6 +94,28 @@ class ListedFrames:
 
     def read(self) -> Iterator[Pixels | None]:
         return itertools.chain(self.frames)
+
+
+@dataclass
+class StoppableFrames:
+    """Another source, given up as soon as ``stop`` answers true: ``read`` raises ``KeyboardInterrupt``."""
+
+    source: FrameSource
+    stop: Callable[[], bool]
+
+    @property
+    def fps(self) -> float:
+        return self.source.fps
+
+    @property
+    def cut_short(self) -> bool:
+        return self.source.cut_short
+
+    def read(self) -> Iterator[Pixels | None]:
+        for pixels in self.source.read():
+            if self.stop():
+                raise KeyboardInterrupt
+            yield pixels
 
 
 def thinned(frames: Sequence[Pixels], fps: float, config: ClipConfig) -> ListedFrames:

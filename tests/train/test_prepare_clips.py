@@ -12,7 +12,13 @@ import torch
 
 from lia_live.errors import MediaError
 from lia_live.train.clips import Clips
-from lia_live.train.prepare import ClipConfig, LandmarkFinder, PrepareConfig, prepare_clip
+from lia_live.train.prepare import (
+    ClipConfig,
+    LandmarkFinder,
+    PrepareConfig,
+    prepare_clip,
+    prepare_pieces,
+)
 from lia_live.train.prepare_clips import Shots, prepare_shots
 from lia_live.train.prepare_frames import ListedFrames, thinned
 from tests.train import moving
@@ -114,6 +120,37 @@ def test_a_cut_ends_a_clip(swaying: list, finder: LandmarkFinder) -> None:
     for clip in found.clips:
         steps = (clip.landmarks[1:, 4, :2] - clip.landmarks[:-1, 4, :2]).norm(dim=1)
         assert float(steps.max()) < 0.34 * 128
+
+
+def test_every_usable_piece_and_why_the_rest_is_none(
+    swaying: list, finder: LandmarkFinder, tmp_path: Path
+) -> None:
+    """Two good pieces of unequal length, one too short between them."""
+    gap = [BLACK] * 4
+    frames = [*swaying[:10], *gap, *swaying[:3], *gap, *swaying[:14], BLACK]
+    pieces, remarks = prepare_pieces(frames, SMALL, finder, "me.mp4", fps=12.5)
+    pieces.check()
+    assert pieces.names == ("me.mp4#1", "me.mp4#3")
+    assert pieces.lengths.tolist() == [10, 14]
+    assert remarks == ["me.mp4#2: too short: 0.24 s with a face"]
+    longest = prepare_clip(frames, SMALL, finder, "me.mp4", fps=12.5)
+    assert longest.names == ("me.mp4#3",)
+    assert torch.equal(longest.frames, pieces.frames[10:])
+    with pytest.raises(MediaError, match="no face"):
+        prepare_pieces([BLACK] * 8, SMALL, finder, fps=12.5)
+
+
+@pytest.mark.parametrize("asked", [0, 5, 30])
+def test_a_clip_is_given_up_between_frames(
+    asked: int, swaying: list, finder: LandmarkFinder
+) -> None:
+    """At once, while faces are looked for, and while the second pass cuts them out."""
+    answers = iter([False] * asked + [True])
+    with pytest.raises(KeyboardInterrupt):
+        prepare_pieces(swaying, SMALL, finder, fps=12.5, stop=lambda: next(answers))
+    assert next(answers, None) is None, "it was asked no more"
+    whole, remarks = prepare_pieces(swaying, SMALL, finder, fps=12.5, stop=lambda: False)
+    assert (whole.lengths.tolist(), remarks) == ([24], [])
 
 
 def test_a_lost_face_ends_a_clip(swaying: list, finder: LandmarkFinder) -> None:
