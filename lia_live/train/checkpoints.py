@@ -12,8 +12,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,8 +22,9 @@ from safetensors.torch import load as tensors_of
 from safetensors.torch import save as bytes_of
 from torch import Tensor
 
-from lia_live.errors import ConfigError, StorageError
+from lia_live.errors import StorageError
 from lia_live.model.weights_file import write_atomically
+from lia_live.train.locking import locked as locked
 
 KEEP: Final = 3
 """So many checkpoints are kept; older ones go once a newer one is safe."""
@@ -125,41 +125,6 @@ class Checkpoints:
             if path.name not in known and path.name.lstrip(".").startswith("step-"):
                 with suppress(OSError):
                     path.unlink()
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` for one run. The lock goes with the process, however that ends.
-
-    Raises ``ConfigError`` if another run holds it, ``StorageError`` if the folder cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / "lock").open("a")
-    except OSError as error:
-        raise StorageError(
-            f"{folder} cannot be written: {error.strerror}", "choose a place that is yours"
-        ) from error
-    with file:
-        try:
-            _lock(file.fileno())
-        except OSError as error:
-            raise ConfigError(
-                f"another run is at work in {folder}", "wait for it, or choose another folder"
-            ) from error
-        yield
-
-
-def _lock(descriptor: int) -> None:
-    """Take an exclusive lock on an open file. Raises ``OSError`` if somebody has it."""
-    if os.name == "nt":
-        import msvcrt
-
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def pack_optimiser(prefix: str, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
-from lia_live.errors import ConfigError, StorageError
+from lia_live.errors import ConfigError
 from lia_live.train import clips as clip_files
 from lia_live.train import portraits as portrait_files
 from lia_live.train.clips import Clips
+from lia_live.train.locking import locked
 from lia_live.train.portraits import Portraits
 from lia_live.train.prepare_report import Entry, PrepareReport, Shard, Sort
 from lia_live.train.prepared import REPORT
@@ -43,23 +43,21 @@ class OutputFolder:
         """
         self.folder = folder
         self.report = report
-        self._lock = _locked(folder)
-        try:
+        with ExitStack() as closing:
+            closing.enter_context(locked(folder, LOCK, "`train prepare`", keep=False))
             self._take_over()
             self._portraits = _Pending[Portraits]("portrait", portrait_files.join)
             self._clips = _Pending[Clips]("clip", clip_files.join)
             self._limit, self._store = shard_bytes, store
             self.report.finished, self.report.stopped = False, ""
             self.report.save(folder)
-        except BaseException:
-            self._unlock()
-            raise
+            self._closing = closing.pop_all()
 
     def __enter__(self) -> OutputFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._unlock()
+        self._closing.close()
 
     def add_portrait(self, entries: Sequence[Entry], parts: Sequence[Portraits]) -> None:
         """What one picture came to. Raises ``StorageError``."""
@@ -131,11 +129,6 @@ class OutputFolder:
             self.report.shards = before.shards
             self.report.seconds = before.seconds
 
-    def _unlock(self) -> None:
-        self._lock.close()
-        with suppress(OSError):
-            (self.folder / LOCK).unlink()
-
 
 class _Pending(Generic[Part]):
     """What is prepared but not yet on disk."""
@@ -167,36 +160,3 @@ class _Pending(Generic[Part]):
             runs[-1].append(part)
             size += more
         return runs
-
-
-def _locked(folder: Path) -> IO[bytes]:
-    """An open file that nobody else can lock while it is open: the system lets go of it whatever ends us."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK).open("ab")
-    except OSError as error:
-        raise StorageError(
-            f"{folder} cannot be written ({error.strerror or error})",
-            "name a folder in a place that is yours",
-        ) from error
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError) as error:
-        file.close()
-        raise ConfigError(
-            f"another `train prepare` writes to {folder}", "wait for it, or name another folder"
-        ) from error
-    except OSError as error:
-        file.close()
-        raise StorageError(
-            f"{folder} cannot be locked ({error.strerror or error})",
-            "name a folder on a local disk",
-        ) from error
-    return file

@@ -17,7 +17,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from lia_live.cli import main
 from lia_live.model import load_model
-from lia_live.train.checkpoints import Checkpoints, locked
+from lia_live.train.checkpoints import Checkpoints
+from lia_live.train.locking import locked
 from lia_live.train.reporting import FolderReporter, bar, lasting
 from tests.train import runs
 from tests.train.faces import drawn_portraits

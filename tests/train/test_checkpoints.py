@@ -1,22 +1,20 @@
-"""Checkpoints: whole or absent, damage found by hash, the last three kept, one run at a time."""
+"""Checkpoints: whole or absent, damage found by hash, the last three kept."""
 
 from __future__ import annotations
 
 import json
 import os
 import random
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from lia_live.errors import ConfigError, StorageError
+from lia_live.errors import StorageError
 from lia_live.train.checkpoints import (
     KEEP,
     Checkpoints,
-    locked,
     pack_optimiser,
     unpack_optimiser,
 )
@@ -200,34 +198,6 @@ def test_no_permission_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError):
         Checkpoints(tmp_path / "file" / "folder").save(1, tensors(1.0), FACTS)
-    with pytest.raises(StorageError), locked(tmp_path / "file"):
-        pass
-
-
-HOLD = """
-import sys
-from pathlib import Path
-from lia_live.train.checkpoints import locked
-with locked(Path(sys.argv[1])):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_one_run_at_a_time_and_the_lock_dies_with_its_holder(tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)],
-        env=runs.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as holder:  # fmt: skip
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(ConfigError, match="another run"), locked(tmp_path):
-            pass
-        holder.kill()
-        holder.wait()
-    with locked(tmp_path):
-        pass
-    with locked(tmp_path):  # given back
-        pass
 
 
 def trained(steps: int, fused: bool, optimiser: torch.optim.Optimizer | None = None) -> tuple:
