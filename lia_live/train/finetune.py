@@ -17,7 +17,6 @@ from lia_live.model import LIA, load_model, save_weights
 from lia_live.model.weights_file import write_atomically
 from lia_live.render.memory import keep_freed_memory
 from lia_live.train.checkpoints import locked
-from lia_live.train.devices import open_fabric
 from lia_live.train.loop import Pace, Run
 from lia_live.train.losses import LossWeights
 from lia_live.train.material import Material, Test
@@ -33,8 +32,12 @@ if TYPE_CHECKING:
 
 BEST: Final = "best.safetensors"
 PLAN: Final = "plan.json"
-AKD_SLACK: Final = 1.02
-"""The landmark error may grow by this factor, within its own noise, where L1 falls."""
+LEAST_GAIN: Final = 0.02
+"""Of L1, as a share of the base's: less is not worth a network of one's own."""
+SHARPNESS_SLACK: Final = 0.85
+"""Gradient energy may fall to this share of the base's: L1 alone would reward blur."""
+CORRELATION_SLACK: Final = 0.15
+"""So much may mouth or eyes follow less, within what a few seconds can tell."""
 LEAST_STEPS: Final = 20
 MOST_STEPS: Final = 20_000
 
@@ -101,7 +104,7 @@ def finetune(
     folder: Path,
     config: FinetuneConfig,
     *,
-    device: str = "auto",
+    fabric: Fabric,
     line: Callable[[str], None],
     status: Callable[[str], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -113,13 +116,14 @@ def finetune(
     from lia_live.evaluate import compare, reconstruct
 
     keep_freed_memory()
-    fabric = open_fabric(device, 1, "auto")
     with ExitStack() as closing:
         closing.enter_context(locked(folder))
         reporter = FolderReporter(folder, line, status)
         closing.callback(reporter.close)
         perceptual = FixedFeatures().to(fabric.device)
-        plan = _plan(folder, config, material, base, fabric, perceptual, line)
+        plan = _plan(folder, config, material, base, fabric, perceptual, line, stop)
+        if plan is None:
+            return None
         run = Run(
             _schedule(config, material, base, plan["steps"]),
             material.data,
@@ -133,7 +137,7 @@ def finetune(
         )
         watch = _Watch(run, material.validation, folder, config, plan["steps"], base, line)
         began, before = time.monotonic(), run.progress.total
-        ended = run.train(lambda: watch.enough() or stop())
+        ended = watch.done or run.train(lambda: watch.enough() or stop())
         if not ended and not watch.done:
             line(f"stopped at step {run.progress.total}; the same command goes on from there")
             return None
@@ -142,11 +146,12 @@ def finetune(
         tuned = load_model(folder / BEST, "cpu")
 
     held = material.held_out
-    outputs = reconstruct(base, held.source, held.real), reconstruct(tuned, held.source, held.real)
+    models = (base, tuned)
+    outputs = [reconstruct(m.to(fabric.device), held.source, held.real) for m in models]
     figures = [compare(held.source, pictures, held.real) for pictures in outputs]
     better, reason = verdict(figures[0], figures[1])
     return Outcome(
-        network=tuned if better else None,
+        network=tuned.cpu() if better else None,
         before=figures[0],
         after=figures[1],
         checks=tuple(watch.checks),
@@ -154,19 +159,36 @@ def finetune(
         minutes=run.progress.seconds / 60,
         pairs_per_s=done * config.batch / max(1e-9, spent),
         reason=reason,
-        pictures=outputs,
+        pictures=(outputs[0], outputs[1]),
     )
 
 
 def verdict(before: Figures, after: Figures) -> tuple[bool, str]:
-    """Whether the tuned network replaces the base, and why: L1 lower and landmarks no worse."""
-    gain = 1 - after.l1 / before.l1
+    """Whether the tuned network replaces the base, and why.
+
+    L1 must fall by ``LEAST_GAIN``, landmarks must be no worse, no face lost; sharpness and the movements of mouth and
+    eyes may not fall clearly.
+    """
     words = f"L1 {before.l1:.4f} -> {after.l1:.4f}, AKD {before.akd:.2f} -> {after.akd:.2f} px"
-    if not after.l1 < before.l1:
-        return False, f"not better on held-out frames ({words})"
-    if after.akd > before.akd * AKD_SLACK or after.face_found < before.face_found:
-        return False, f"faces are less accurate on held-out frames ({words})"
-    return True, f"{gain:.0%} lower L1 on held-out frames ({words})"
+    gain = 1 - after.l1 / before.l1
+    if not gain >= LEAST_GAIN:
+        return False, f"not better where it was tested ({words})"
+    if not after.akd <= before.akd or after.face_found < before.face_found:
+        return False, f"faces are less accurate where it was tested ({words})"
+    if after.sharpness < SHARPNESS_SLACK * before.sharpness:
+        lost = f"{before.sharpness:.2f} -> {after.sharpness:.2f}"
+        return False, f"blurred where it was tested (sharpness {lost}; {words})"
+    for channel in ("mouth", "eyes"):
+        was, now = (_correlation(figures, channel) for figures in (before, after))
+        if now < was - CORRELATION_SLACK:
+            return False, f"{channel} follow less ({was:.2f} -> {now:.2f}; {words})"
+    return True, f"{gain:.0%} lower L1 ({words})"
+
+
+def _correlation(figures: Figures, channel: str) -> float:
+    """NaN where the driver's hardly moves."""
+    movement = figures.movements.get(channel)
+    return math.nan if movement is None else movement.correlation
 
 
 class _Watch:
@@ -187,7 +209,7 @@ class _Watch:
         self._steps, self._patience = steps, config.patience
         self._base_name = base.name
         self._licence = base.licence
-        self.done = False
+        self._device = run.fabric.device
         self._history = folder / "validation.json"
         self.checks = [
             check for check in _read_checks(self._history) if check.step <= run.progress.total
@@ -195,14 +217,18 @@ class _Watch:
         if not self.checks:
             self._look(base)
 
+    @property
+    def done(self) -> bool:
+        """Whether the last checks brought nothing."""
+        best = min(range(len(self.checks)), key=lambda i: self.checks[i].l1)
+        return len(self.checks) - 1 - best >= self._patience
+
     def enough(self) -> bool:
         """Called after every step."""
         step = self._run.progress.total
         if step % self._every and step != self._steps:
             return False
         self._look(self._run.finished())
-        best = min(range(len(self.checks)), key=lambda i: self.checks[i].l1)
-        self.done = len(self.checks) - 1 - best >= self._patience
         if self.done:
             self._line(f"no improvement in {self._patience} checks: stopping early")
         return self.done
@@ -211,6 +237,7 @@ class _Watch:
         from lia_live.evaluate import reconstruct
         from lia_live.evaluate.picture_measures import l1
 
+        model = model.to(self._device)
         outputs = reconstruct(model, self._test.source, self._test.real)
         distance = sum(map(l1, outputs, self._test.real)) / len(outputs)
         step = self._run.progress.total
@@ -244,8 +271,12 @@ def _plan(
     fabric: Fabric,
     perceptual: Perceptual,
     line: Callable[[str], None],
-) -> dict[str, Any]:
-    """How many steps fit the time: measured once, then kept, so that a resumed run has the same plan."""
+    stop: Callable[[], bool],
+) -> dict[str, Any] | None:
+    """How many steps fit the time: measured once, then kept, so that a resumed run has the same plan.
+
+    None where ``stop`` ended the measuring.
+    """
     asked = {"config": asdict(config), "material": material.data.fingerprint}
     asked["base"] = base.fingerprint
     asked = json.loads(json.dumps(asked))
@@ -266,7 +297,10 @@ def _plan(
             f"{folder} holds a fine-tuning of something else or with other settings",
             f"remove it, or name another --out (its folder is beside it: {folder.name})",
         )
-    step_s = _step_seconds(config, material, base, fabric, perceptual)
+    line("timing a few steps")
+    step_s = _step_seconds(config, material, base, fabric, perceptual, folder, stop)
+    if step_s is None:
+        return None
     steps = min(MOST_STEPS, max(LEAST_STEPS, round(config.minutes * 60 / step_s)))
     line(f"{step_s:.2f} s a step: {steps} steps in {lasting(steps * step_s)}")
     plan = {"asked": asked, "steps": steps}
@@ -275,16 +309,22 @@ def _plan(
 
 
 def _step_seconds(
-    config: FinetuneConfig, material: Material, base: LIA, fabric: Fabric, perceptual: Perceptual
-) -> float:
-    """Duration of a step in steady state, from a short run that leaves nothing behind."""
-    with tempfile.TemporaryDirectory() as scratch:
-        marks: list[float] = []
+    config: FinetuneConfig,
+    material: Material,
+    base: LIA,
+    fabric: Fabric,
+    perceptual: Perceptual,
+    folder: Path,
+    stop: Callable[[], bool],
+) -> float | None:
+    """Duration of a step in steady state, from a short run that leaves nothing behind; None if stopped."""
+    marks: list[float] = []
 
-        def mark() -> bool:
-            marks.append(time.monotonic())
-            return False
+    def mark() -> bool:
+        marks.append(time.monotonic())
+        return stop()
 
+    with tempfile.TemporaryDirectory(dir=folder, prefix="timing-") as scratch:
         trial = Run(
             _schedule(config, material, base, 5),
             material.data,
@@ -294,7 +334,8 @@ def _step_seconds(
             perceptual=perceptual,
             pace=Pace(checkpoint_s=math.inf, measure_s=math.inf),
         )
-        trial.train(mark)
+        if not trial.train(mark):
+            return None
     return max(1e-3, (marks[-1] - marks[1]) / (len(marks) - 2))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from lia_live.evaluate import Figures, Page
 from lia_live.evaluate.picture_measures import l1
+from lia_live.model import LIA
 from lia_live.model.weights_file import write_atomically
 from lia_live.train.finetune import Outcome
 from lia_live.train.material import Material
@@ -29,7 +30,9 @@ ROWS: Final = (
 """What is shown: name, words, decimals."""
 
 
-def write_report(folder: Path, outcome: Outcome, material: Material, command: str) -> Path:
+def write_report(
+    folder: Path, outcome: Outcome, material: Material, command: str, base: LIA
+) -> Path:
     """``report.html`` and ``report.json`` in ``folder``; returns the page. Raises ``StorageError``."""
     folder.mkdir(parents=True, exist_ok=True)
     kept, held = outcome.network is not None, material.held_out
@@ -38,11 +41,13 @@ def write_report(folder: Path, outcome: Outcome, material: Material, command: st
         f"{'The tuned network is in the bundle' if kept else 'The base was kept'}: {outcome.reason}."
     )
     page.paragraph(
-        f"Material: {material.kind}. {outcome.steps} steps in {outcome.minutes:.1f} minutes, "
-        f"{outcome.pairs_per_s:.1f} pairs/s. Held out: {outcome.before.frames} frames that were neither "
-        "trained on nor looked at to decide when to stop."
+        f"Base: {base.name}, fingerprint {base.fingerprint}, licence {base.licence or 'not said'}."
     )
-    page.heading("Held-out frames")
+    page.paragraph(
+        f"Material: {material.kind}. {outcome.steps} steps in {outcome.minutes:.1f} minutes, "
+        f"{outcome.pairs_per_s:.1f} pairs/s. Tested on {outcome.before.frames} frames: {material.tested_on}."
+    )
+    page.heading("Before and after")
     page.table(
         ["", "copying the picture", "base", "tuned"],
         [
@@ -81,7 +86,10 @@ def write_report(folder: Path, outcome: Outcome, material: Material, command: st
     figures = {
         "kept": "tuned" if kept else "base",
         "reason": outcome.reason,
+        "command": command,
+        "base": base.fingerprint,
         "material": material.kind,
+        "tested_on": material.tested_on,
         "steps": outcome.steps,
         "minutes": outcome.minutes,
         "pairs_per_s": outcome.pairs_per_s,

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lia_live.avatar import Avatar
 from lia_live.errors import AvatarError, MediaError
@@ -17,6 +18,7 @@ from lia_live.frame import Pixels
 from lia_live.model import to_pixels
 from lia_live.train.clip_pairs import ClipPairs, ClipPairsConfig
 from lia_live.train.clips import Clips, starts_of
+from lia_live.train.clips import join as join_clips
 from lia_live.train.data import Data
 from lia_live.train.motion import smooth_motion
 from lia_live.train.performer import Performer
@@ -27,8 +29,10 @@ HELD_OUT_SHARE: Final = 0.3
 VALIDATION_SHARE: Final = 0.1
 """Of a clip, before that: not trained on either, decides when to stop."""
 LEAST_FRAMES: Final = 20
-SAME_SCENE: Final = 0.07
+SAME_SCENE: Final = 0.06
 """Mean difference in [0, 1] up to which the avatar's picture counts as a moment of the clip."""
+SAME_PICTURE: Final = 0.04
+"""The same for a photograph that is the avatar's own."""
 PERFORMANCE_S: Final = 6.0
 """Length of the held-out performances where there is no clip."""
 PERFORMANCE_FPS: Final = 6.0
@@ -55,70 +59,135 @@ class Material:
     has_clip: bool
     kind: str
     """In words, for the report."""
+    tested_on: str
+    """What the verdict is about, in words."""
 
 
-def from_clip(avatar: Avatar, clip: Clips) -> Material:
-    """A clip of the person. Raises ``MediaError`` for one that is too short to hold anything out."""
+def from_clip(avatar: Avatar, clips: Clips, device: torch.device | str = "cpu") -> Material:
+    """Clips of the person, the longest of which is split. Raises ``MediaError`` for one that is too short.
+
+    Held out is its end, or its beginning where the avatar's picture is a moment of the end. The source of both
+    tests is that moment, or else the first frame that is trained on.
+    """
+    longest = int(clips.lengths.argmax())
+    others = clips.select(torch.arange(len(clips)) != longest)
+    clip = clips.select(torch.tensor([longest]))
     frames = len(clip.frames)
     if frames < LEAST_FRAMES:
         raise MediaError(
             f"{clip.names[0]}: {frames} usable frames are too few, {LEAST_FRAMES} are the least",
             "record ten seconds of yourself talking and turning your head",
         )
-    held = round(frames * (1 - HELD_OUT_SHARE))
-    validation = round(frames * (1 - HELD_OUT_SHARE - VALIDATION_SHARE))
-    training = _cut(clip, 0, validation)
-    source = _pictures(clip.frames[:1])[0]
+    moment = moment_of(avatar, clip)
+    held, validation = round(frames * HELD_OUT_SHARE), round(frames * VALIDATION_SHARE)
+    if moment is not None and moment >= frames - held - validation:
+        spans = (held + validation, frames), (held, held + validation), (0, held)
+    else:
+        last = frames - held
+        spans = (0, last - validation), (last - validation, last), (last, frames)
+    (first, end), *tests = spans
+    shown = first if moment is None else moment
+    training = _led_by(_cut(clip, first, end), clip, shown)
+    source, pictures = _pictures(clip.frames[shown : shown + 1])[0], _pictures(clip.frames)
     portrait = _portrait(avatar)
-    if _is_moment_of(avatar.crop, training):
-        source = avatar.crop
-        training = replace(
-            training,
-            frames=torch.cat([portrait.images, training.frames]),
-            landmarks=torch.cat([portrait.landmarks, training.landmarks]),
-            starts=starts_of([validation + 1]),
-        )
-    config = ClipPairsConfig(first_source=0.5, reframe=0.3)
-    data = Data(Performer(portrait), ClipPairs(training, config=config), None, _name(clip.frames))
-    pictures = _pictures(clip.frames)
+    pairs = ClipPairs(
+        join_clips([training, others]) if len(others) else training,
+        device,
+        ClipPairsConfig(first_source=0.5, reframe=0.3),
+    )
+    validated, judged = (Test(source, pictures[start:stop]) for start, stop in tests)
+    seconds = float((clips.lengths / clips.fps).sum())
+    is_moment = "of which the portrait is a moment" if moment is not None else "beside the portrait"
     return Material(
-        data,
-        Test(source, pictures[validation:held]),
-        Test(source, pictures[held:]),
+        Data(Performer(portrait, device), pairs, None, _name(clips.frames, portrait.images)),
+        validated,
+        judged,
         has_clip=True,
-        kind=f"a clip of {frames} frames ({frames / float(clip.fps[0]):.1f} s)",
+        kind=f"{seconds:.1f} s of video, {is_moment}",
+        tested_on="frames of the video that were neither trained on nor looked at to decide when to stop",
     )
 
 
-def from_pictures(avatar: Avatar, others: Sequence[Portraits]) -> Material:
+def from_pictures(
+    avatar: Avatar, others: Sequence[Portraits], device: torch.device | str = "cpu"
+) -> Material:
     """The avatar's picture, and maybe more photographs of the person, performing.
 
-    With three photographs or more a fifth of them is held out; otherwise the held-out performances are
-    other performances of the avatar's picture.
+    The avatar's own photograph among the others is left out. With four others or more, one is kept for
+    deciding when to stop and one for the verdict; otherwise those are other performances of the avatar's picture.
     """
     portrait = _portrait(avatar)
-    held = max(1, len(others) // 5) if len(others) >= 3 else 0
-    kept = list(others[: len(others) - held])
-    performer = Performer(join([portrait, *kept]))
-    tested = Performer(join(list(others[len(others) - held :]))) if held else Performer(portrait)
+    distinct = [one for one in others if _distance(one.images, portrait.images) > SAME_PICTURE]
+    kept, tested = distinct, [portrait, portrait]
+    tested_on = "other synthetic performances of the same picture: nothing real was held out"
+    if len(distinct) >= 4:
+        kept, tested = distinct[:-2], distinct[-2:]
+        tested_on = "synthetic performances of a photograph that was not trained on"
+    trained = join([portrait, *kept])
     size = avatar.crop.shape[0]
-    photographs = f"{1 + len(others)} photographs" if others else "one photograph"
+    photographs = f"{1 + len(distinct)} photographs" if distinct else "one photograph"
     return Material(
-        Data(performer, None, None, _name(portrait.images)),
-        _performed(tested, "validation", size),
-        _performed(tested, "held out", size),
+        Data(Performer(trained, device), None, None, _name(trained.images)),
+        _performed(tested[0], "validation", size),
+        _performed(tested[1], "held out", size),
         has_clip=False,
         kind=f"synthetic performances of {photographs}",
+        tested_on=tested_on,
     )
 
 
-def _performed(performer: Performer, what: str, size: int) -> Test:
+def _performed(portrait: Portraits, what: str, size: int) -> Test:
     """A portrait at rest, and a smooth performance of it."""
+    performer = Performer(portrait)
     generator = torch.Generator().manual_seed(SEEDS[what])
     own = performer.rig.own[0]
     theta = smooth_motion(PERFORMANCE_S, PERFORMANCE_FPS, generator, neutral=own)
     rest = performer.perform(0, own[None], size)
     return Test(_rgb(rest)[0], _rgb(performer.perform(0, theta, size)))
+
+
+def moment_of(avatar: Avatar, clip: Clips) -> int | None:
+    """The frame of a clip that the avatar's picture shows; None where it shows another scene.
+
+    Each frame is cut as the avatar's picture was, around its own face, and compared with it.
+    """
+    if avatar.face_landmarks is None:
+        return None
+    side, small = clip.side, 64
+    eyes = clip.landmarks[:, [33, 263], :2]  # (F, 2, 2)
+    own = torch.tensor(avatar.face_landmarks)[[33, 263], :2] / avatar.crop.shape[0]
+    scale = (eyes[:, 1] - eyes[:, 0]).norm(dim=1) / side / (own[1] - own[0]).norm()  # (F,)
+    offset = eyes.mean(1) / side - scale[:, None] * own.mean(0)  # (F, 2)
+    middle = (torch.arange(small) + 0.5) / small
+    plane = torch.stack(torch.meshgrid(middle, middle, indexing="xy"), -1)
+    places = plane * scale[:, None, None, None] + offset[:, None, None]  # (F, small, small, 2)
+    inside = ((places > 0) & (places < 1)).all(3).float()
+    reduced = functional.interpolate(clip.frames.float(), size=(small, small), mode="area")
+    cut = functional.grid_sample(reduced, places * 2 - 1, align_corners=False)
+    picture = torch.tensor(avatar.crop).permute(2, 0, 1)[None].float()
+    picture = functional.interpolate(picture, size=(small, small), mode="area")
+    away = ((cut - picture).abs().mean(1) * inside).sum((1, 2)) / inside.sum((1, 2)).clamp(min=1)
+    best = int(away.argmin())
+    return best if float(away[best]) / 255 < SAME_SCENE else None
+
+
+def _led_by(training: Clips, clip: Clips, frame: int) -> Clips:
+    """``training`` with a frame of ``clip`` before it: pairs whose source is the first frame have that one."""
+    return replace(
+        training,
+        frames=torch.cat([clip.frames[frame : frame + 1], training.frames]),
+        landmarks=torch.cat([clip.landmarks[frame : frame + 1], training.landmarks]),
+        starts=starts_of([len(training.frames) + 1]),
+    )
+
+
+def _distance(first: Tensor, second: Tensor) -> float:
+    """Mean difference of two pictures (1, 3, P, P) uint8 of one framing, whatever their sizes, in [0, 1]."""
+    small = [
+        functional.interpolate(picture.float(), size=(32, 32), mode="area")
+        for picture in (first, second)
+    ]
+    return float((small[0] - small[1]).abs().mean()) / 255
 
 
 def _portrait(avatar: Avatar) -> Portraits:
@@ -135,15 +204,6 @@ def _portrait(avatar: Avatar) -> Portraits:
         ("",),
         torch.zeros(1, dtype=torch.bool),
     )
-
-
-def _is_moment_of(crop: Pixels, clip: Clips) -> bool:
-    """Whether a picture of the same size shows the clip's scene: same clothes, light and place."""
-    if clip.frames.shape[-1] != crop.shape[0]:
-        return False
-    picture = torch.tensor(crop).permute(2, 0, 1)[:, ::4, ::4].float()
-    away = (clip.frames[:, :, ::4, ::4].float() - picture).abs().mean((1, 2, 3)) / 255
-    return bool(away.min() < SAME_SCENE)
 
 
 def _cut(clip: Clips, first: int, last: int) -> Clips:
@@ -165,6 +225,9 @@ def _rgb(frames: Tensor) -> list[Pixels]:
     return [np.ascontiguousarray(frame) for frame in to_pixels(frames)]
 
 
-def _name(pictures: Tensor) -> str:
+def _name(*pictures: Tensor) -> str:
     """16 hex digits of what is trained on: a resumed fine-tuning must find the same."""
-    return hashlib.sha256(pictures.contiguous().numpy().tobytes()).hexdigest()[:16]
+    digest = hashlib.sha256()
+    for part in pictures:
+        digest.update(part.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
