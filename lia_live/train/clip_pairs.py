@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -30,7 +30,7 @@ from lia_live.train.motion import (
     Y,
     mirrored,
 )
-from lia_live.train.paint import LightConfig, apply_colour, as_camera, colour_change
+from lia_live.train.paint import LightConfig, as_camera, relit
 from lia_live.train.pairs import Pairs
 from lia_live.train.performer import raster_side
 from lia_live.train.raster import rasterise
@@ -47,16 +47,18 @@ class ClipPairsConfig:
     first_source: float = 0.0
     """Share of pairs whose source is the clip's first frame: the picture that is going to be animated."""
     same_frame: float = 0.1
-    """Share of pairs whose target is the source itself: teaches sharp copying."""
+    """Share of pairs whose target is the source itself: teaches sharp copying. All others are two frames."""
     mirror: float = 0.5
     """Share of pairs that are mirrored."""
     reframe: float = 0.5
     """Share of pairs that are shifted and enlarged a little, both frames alike."""
+    light: LightConfig = field(default_factory=LightConfig)
+    """Changes of light and camera. ``driver = 0``: the driver is the target, bit by bit."""
 
     def __post_init__(self) -> None:
         for name in ("first_source", "same_frame", "mirror", "reframe"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"clips.{name} must be in [0, 1], got {getattr(self, name)}")
+                raise ConfigError(f"clip_pairs.{name} must be in [0, 1], got {getattr(self, name)}")
 
 
 class ClipPairs:
@@ -67,11 +69,9 @@ class ClipPairs:
         clips: Clips,
         device: torch.device | str = "cpu",
         config: ClipPairsConfig | None = None,
-        light: LightConfig | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.config = config or ClipPairsConfig()
-        self.light = light or LightConfig()
         self._frames = clips.frames.to(self.device)
         self._landmarks = clips.landmarks.to(self.device)
         self._starts = clips.starts.to(self.device)
@@ -103,11 +103,9 @@ class ClipPairs:
         pictures = self._pictures(
             torch.cat([source, target]), shift.repeat(2, 1), zoom.repeat(2), size
         )
-        matrix, offset = colour_change(batch, self.light.shared, generator)
-        pictures = apply_colour(pictures, matrix.repeat(2, 1, 1), offset.repeat(2, 1, 1, 1))
-        still, moving = pictures.chunk(2)
-        driver = apply_colour(moving, *colour_change(batch, self.light.driver, generator))
-        driver = as_camera(driver, self.light.driver, generator)
+        still, moving = relit(pictures, 2, config.light.shared, generator).chunk(2)
+        driver = relit(moving, 1, config.light.driver, generator)
+        driver = as_camera(driver, config.light.driver, generator)
         displacement, valid, weights = self._correspondence(rig, batch, raster_side(size))
 
         flipped = torch.rand(batch, generator=generator, device=self.device) < config.mirror
@@ -132,12 +130,16 @@ class ClipPairs:
         )
 
     def _two_frames(self, index: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """(B,) int64 twice: frames of source and target."""
+        """(B,) int64 twice: frames of source and target, the same one only where that is asked for.
+
+        A clip of one frame has no other.
+        """
         draw = torch.rand(len(index), 4, generator=generator, device=self.device)
         first, length = self._starts[index], self._starts[index + 1] - self._starts[index]
         source = first + (draw[:, 0] * length).long().clamp(max=length - 1)
         source = torch.where(draw[:, 2] < self.config.first_source, first, source)
-        target = first + (draw[:, 1] * length).long().clamp(max=length - 1)
+        away = 1 + (draw[:, 1] * (length - 1)).long().clamp(max=length - 2)  # 1 to length - 1
+        target = first + (source - first + away) % length
         return source, torch.where(draw[:, 3] < self.config.same_frame, source, target)
 
     def _reframing(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lia_live.errors import MediaError
 from lia_live.train import measure
-from lia_live.train.clip_pairs import ClipPairs, ClipPairsConfig
+from lia_live.train.clip_pairs import ClipPairs
 from lia_live.train.clips import Clips
 from lia_live.train.measure import MakePairs
 from lia_live.train.pairs import Pairs
@@ -33,17 +33,15 @@ class Data:
     """Of all pictures and names, in their order: a resumed run must find the same."""
 
     @staticmethod
-    def of(
-        prepared: Prepared, device: torch.device | str = "cpu", clips: ClipPairsConfig | None = None
-    ) -> Data:
+    def of(prepared: Prepared, device: torch.device | str = "cpu") -> Data:
         """Split by what is held out. Raises ``MediaError`` if nothing is left to train on."""
         portraits, films = prepared.portraits, prepared.clips
         performer = held_performer = None
         if portraits is not None:
             performer = _performer(portraits.select(~portraits.held_out), device)
             held_performer = _performer(portraits.select(portraits.held_out), device)
-        drawn = _clip_pairs(films, False, device, clips)
-        held_clips = _clip_pairs(films, True, device, clips)
+        drawn = _clip_pairs(films, False, device)
+        held_clips = _clip_pairs(films, True, device)
         if performer is None and drawn is None:
             raise MediaError(
                 "nothing to train on: everything in this data is held out",
@@ -79,11 +77,11 @@ def _performer(portraits: Portraits, device: torch.device | str) -> Performer | 
 
 
 def _clip_pairs(
-    clips: Clips | None, held_out: bool, device: torch.device | str, config: ClipPairsConfig | None
+    clips: Clips | None, held_out: bool, device: torch.device | str
 ) -> ClipPairs | None:
     if clips is None or not bool((clips.held_out == held_out).any()):
         return None
-    return ClipPairs(clips.select(clips.held_out == held_out), device, config)
+    return ClipPairs(clips.select(clips.held_out == held_out), device)
 
 
 def _of_clips(clips: ClipPairs) -> MakePairs:

@@ -89,9 +89,9 @@ class LightConfig:
     """Changes of light and camera. Spreads are standard deviations."""
 
     shared: float = 1.0
-    """Strength of the colour change that source and target have in common; 0 to 2."""
+    """Strength of the colour change that source and target have in common; 0 (none at all) to 2."""
     driver: float = 1.0
-    """Strength of the driver's own colour change, noise, blur and low light; 0 to 2."""
+    """Strength of the driver's own colour change, noise, blur and low light; 0 (none at all) to 2."""
 
     def __post_init__(self) -> None:
         for name in ("shared", "driver"):
@@ -115,13 +115,26 @@ def colour_change(batch: int, strength: float, generator: torch.Generator) -> tu
     return matrix, (0.06 * draw[:, 5]).view(-1, 1, 1, 1).expand(-1, 3, 1, 1)
 
 
+def relit(pictures: Tensor, copies: int, strength: float, generator: torch.Generator) -> Tensor:
+    """(copies * B, 3, S, S) in [-1, 1], each of the B in a light that its copies share; untouched at strength 0."""
+    if strength == 0:
+        return pictures
+    matrix, offset = colour_change(len(pictures) // copies, strength, generator)
+    return apply_colour(pictures, matrix.repeat(copies, 1, 1), offset.repeat(copies, 1, 1, 1))
+
+
 def apply_colour(pictures: Tensor, matrix: Tensor, offset: Tensor) -> Tensor:
     """(B, 3, S, S) in [-1, 1] through a linear colour change, around mid-grey."""
     return (torch.bmm(matrix, pictures.flatten(2)).view_as(pictures) + offset).clamp(-1, 1)
 
 
 def as_camera(pictures: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """(B, 3, S, S) in [-1, 1] as a webcam might show them: low light, uneven light, blur, noise."""
+    """(B, 3, S, S) in [-1, 1] as a webcam might show them: low light, uneven light, blur, noise.
+
+    Untouched at strength 0.
+    """
+    if strength == 0:
+        return pictures
     batch, _, height, width = pictures.shape
     device = pictures.device
 

@@ -14,14 +14,7 @@ from lia_live.train import mesh
 from lia_live.train.correspondence import correspondence, region_weights
 from lia_live.train.motion import MIRROR_ORDER, MIRROR_SIGN, MotionConfig, sample_theta, scales
 from lia_live.train.motion import OPEN as MOUTH_OPEN
-from lia_live.train.paint import (
-    LightConfig,
-    MouthStyle,
-    apply_colour,
-    as_camera,
-    colour_change,
-    mouth_colour,
-)
+from lia_live.train.paint import LightConfig, MouthStyle, as_camera, mouth_colour, relit
 from lia_live.train.portraits import Portraits
 from lia_live.train.raster import Raster, rasterise
 from lia_live.train.rig import Rig
@@ -157,10 +150,10 @@ class Performer:
         driver = torch.cat([pictures[2 * batch :], moving[crossing:]])
         displacement, valid, weights = self._correspondence(scene, batch)
 
-        still, moving = self._relight(
-            torch.cat([still, moving]), 2, config.light.shared, generator
-        ).chunk(2)
-        driver = self._relight(driver, 1, config.light.driver, generator)
+        still, moving = relit(torch.cat([still, moving]), 2, config.light.shared, generator).chunk(
+            2
+        )
+        driver = relit(driver, 1, config.light.driver, generator)
         driver = as_camera(driver, config.light.driver, generator)
 
         order = torch.randperm(batch, generator=generator, device=self.device)  # mix the crossed in
@@ -189,8 +182,8 @@ class Performer:
         batch, index = len(index), index.to(self.device)
         theta = sample_theta(self.rig.own[index], generator, self.config.motion)
         pictures = self._paint(self._scene(index, theta, raster or raster_side(size)), size)
-        pictures = self._relight(pictures, 1, self.config.light.shared, generator)
-        pictures = self._relight(pictures, 1, self.config.light.driver, generator)
+        pictures = relit(pictures, 1, self.config.light.shared, generator)
+        pictures = relit(pictures, 1, self.config.light.driver, generator)
         pictures = as_camera(pictures, self.config.light.driver, generator)
         flipped = self._chosen(batch, self.config.mirror, generator)[:, :, None, None]
         return torch.where(flipped, pictures.flip(3), pictures), self._mirrored(theta, flipped)
@@ -255,12 +248,6 @@ class Performer:
             targets, scene.raster.rows(slice(batch)), scene.points[:batch], ~self._mouth_triangles
         )
         return displacement, valid.float(), region_weights(targets, self.rig.regions)
-
-    def _relight(
-        self, pictures: Tensor, copies: int, strength: float, generator: torch.Generator
-    ) -> Tensor:
-        matrix, offset = colour_change(len(pictures) // copies, strength, generator)
-        return apply_colour(pictures, matrix.repeat(copies, 1, 1), offset.repeat(copies, 1, 1, 1))
 
     def _chosen(self, batch: int, share: float, generator: torch.Generator) -> Tensor:
         """(B, 1) bool, true for ``share`` of the batch on average."""

@@ -7,7 +7,9 @@ from typing import Literal
 
 from lia_live.errors import ConfigError
 from lia_live.model.config import LIAConfig
+from lia_live.train.clip_pairs import ClipPairsConfig
 from lia_live.train.losses import LossWeights
+from lia_live.train.paint import LightConfig
 from lia_live.train.performer import PerformerConfig
 
 
@@ -47,6 +49,8 @@ class Stage:
     """Share of pairs that come from real clips, where the data has any; 0 to 1."""
     performer: PerformerConfig = field(default_factory=PerformerConfig)
     """How the portraits perform, and in what light."""
+    clip_pairs: ClipPairsConfig | None = None
+    """How two frames of a clip become a pair, and in what light; None: as the run's clips do by themselves."""
 
     def __post_init__(self) -> None:
         for name in ("joint_steps", "batch", "single_batch"):
@@ -175,6 +179,7 @@ def continued(scale: float = 1.0) -> TrainConfig:
         single_learning_rate=1e-3,
         region_share=0.8,
         clips=0.2,
+        clip_pairs=ClipPairsConfig(),
     )
     return TrainConfig(
         model=LIAConfig(size=256, width=0.25, latent_dim=256, motion_dim=20),
@@ -184,7 +189,11 @@ def continued(scale: float = 1.0) -> TrainConfig:
 
 
 def paper(scale: float = 1.0) -> TrainConfig:
-    """LIA's own recipe (spec section 13): reconstruction of real clips, VGG19, adversarial, nothing labelled."""
+    """LIA's own recipe (spec section 13): reconstruction of real clips, VGG19, adversarial, nothing labelled.
+
+    Two distinct frames as they are: no mirror, no reframing, no change of colour; the driver is the target.
+    """
+    as_it_is = LightConfig(shared=0.0, driver=0.0)
     return TrainConfig(
         model=LIAConfig(),
         stages=(
@@ -201,6 +210,10 @@ def paper(scale: float = 1.0) -> TrainConfig:
                 decay_from=1.0,
                 region_share=0.0,
                 clips=1.0,
+                clip_pairs=ClipPairsConfig(same_frame=0.0, mirror=0.0, reframe=0.0, light=as_it_is),
+                performer=PerformerConfig(  # the same where there are no clips
+                    cross_identity=0.0, same_pose=0.0, mirror=0.0, light=as_it_is
+                ),
                 losses=LossWeights(
                     pixels=1.0,
                     gradients=0.0,

@@ -114,6 +114,8 @@ def _assigned(base: Any, keys: list[str], value: Any, whole: str) -> Any:
     if key not in hints:
         raise ConfigError(f"unknown key {whole}", _nearest(key, hints))
     now = getattr(base, key)
+    if now is None and rest:
+        now = _begun(hints[key])
     changed = _assigned(now, rest, value, whole) if rest else _fitted(now, value, hints[key], whole)
     return replace(base, **{key: changed})
 
@@ -128,8 +130,9 @@ def _fitted(now: Any, value: Any, wanted: Any, name: str) -> Any:
     if origin in (Union, UnionType):
         if value is None:
             return None
-        wanted = next(kind for kind in get_args(wanted) if kind is not NoneType)
-        return _fitted(now, value, wanted, name)
+        if now is None:
+            now = _begun(wanted)
+        return _fitted(now, value, _inner(wanted), name)
     if origin is Literal:
         if value not in get_args(wanted):
             raise ConfigError(
@@ -147,6 +150,17 @@ def _fitted(now: Any, value: Any, wanted: Any, name: str) -> Any:
             f"{name} must be {kinds.get(wanted, wanted)}, got {value!r}", "correct the value"
         )
     return value
+
+
+def _inner(optional: Any) -> Any:
+    """The type beside None of a field that may be None."""
+    return next(kind for kind in get_args(optional) if kind is not NoneType)
+
+
+def _begun(optional: Any) -> Any:
+    """What keys are laid over where such a field is None: its dataclass's defaults; None if it is no dataclass."""
+    make: Any = _inner(optional)
+    return make() if is_dataclass(make) else None
 
 
 def _fitted_tuple(now: Any, value: Any, kinds: tuple[Any, ...], name: str) -> tuple[Any, ...]:

@@ -72,6 +72,9 @@ class Supply:
         if performer is None:
             share = 1.0
         self._clips = clips
+        if clips is not None and stage.clip_pairs is not None:
+            self._clips = copy.copy(clips)
+            self._clips.config = stage.clip_pairs
         self._performer = performer
         if performer is not None:
             self._performer = copy.copy(performer)

@@ -32,6 +32,7 @@ from lia_live.train.paint import LightConfig
 from lia_live.train.performer import Performer
 from lia_live.train.prepare import ClipConfig, PrepareConfig, prepare_clip
 from lia_live.train.rig import Rig
+from lia_live.train.schedule import paper
 from tests.train import runs
 from tests.train.faces import drawn_portraits
 
@@ -42,7 +43,7 @@ DARK = LightConfig(shared=0.0, driver=0.0)
 
 def drawn(clips: Clips, count: int, size: int, seed: int = 0, **changes: float):
     """Pairs of the clips in turn, without changes of light."""
-    maker = ClipPairs(clips, config=ClipPairsConfig(**(STILL | changes)), light=DARK)
+    maker = ClipPairs(clips, config=ClipPairsConfig(**(STILL | changes), light=DARK))
     return maker.pairs(torch.arange(count) % len(maker), torch.Generator().manual_seed(seed), size)
 
 
@@ -193,6 +194,46 @@ def test_shares_are_kept(performed: Clips) -> None:
     assert len(torch.unique(drawn(performed, 64, 32).source, dim=0)) > 10
 
 
+def numbered(clips: Clips) -> Clips:
+    """With a corner that tells each frame's number: the drawn motion ends where it began."""
+    frames = clips.frames.clone()
+    frames[:, :, 0, 0] = torch.arange(len(frames), dtype=torch.uint8)[:, None]
+    return replace(clips, frames=frames)
+
+
+def numbers(pictures: Tensor, clips: Clips) -> list[int]:
+    """Which frame each picture is, bit by bit."""
+    found = ((pictures[:, 0, 0, 0] + 1) * 127.5).round().long()
+    assert torch.equal(clips.frames[found].float() / 127.5 - 1, pictures)
+    return found.tolist()
+
+
+def test_the_papers_pairs_are_two_distinct_frames_as_they_are(performed: Clips) -> None:
+    """Spec section 13: no mirror, no reframing, no colour change; the driver is the target."""
+    clips = numbered(performed)
+    maker = ClipPairs(clips, config=paper().stages[0].clip_pairs)
+    pairs = maker.pairs(torch.arange(200) % 2, torch.Generator().manual_seed(0), 128)
+    assert torch.equal(pairs.driver, pairs.target)
+    source, target = numbers(pairs.source, clips), numbers(pairs.target, clips)
+    for one, other in zip(source, target, strict=True):
+        assert one != other
+        assert one // 12 == other // 12, "of one clip"
+    assert set(source) == set(target) == set(range(24))
+
+
+def test_a_source_that_is_the_first_frame_has_another_target(performed: Clips) -> None:
+    clips = numbered(performed)
+    pairs = drawn(clips, 100, 128, first_source=1.0)
+    assert set(numbers(pairs.source, clips)) == {0, 12}
+    assert set(numbers(pairs.target, clips)) == set(range(24)) - {0, 12}
+
+
+def test_a_clip_of_one_frame_has_no_other() -> None:
+    clips, _ = single_frames()
+    pairs = drawn(clips, 60, 64)
+    assert torch.equal(pairs.source, pairs.target)
+
+
 def test_pairs_never_mix_two_clips(performed: Clips) -> None:
     dark = performed.frames.clone()
     dark[: int(performed.starts[1])] = 0
@@ -207,6 +248,21 @@ def test_only_the_driver_is_seen_by_a_camera(performed: Clips) -> None:
     pairs = maker.pairs(torch.tensor([0, 1] * 8), torch.Generator().manual_seed(0), 64)
     assert torch.equal(pairs.source, pairs.target)
     assert (pairs.driver - pairs.target).abs().mean() > 0.02
+
+
+def test_light_is_switched_off_by_itself(performed: Clips) -> None:
+    """The driver's is one thing, what source and target share another."""
+
+    def lit(shared: float, driver: float):
+        light = LightConfig(shared=shared, driver=driver)
+        maker = ClipPairs(performed, config=ClipPairsConfig(**STILL, light=light))
+        return maker.pairs(torch.tensor([0, 1] * 8), torch.Generator().manual_seed(0), 128)
+
+    plain, shared, driver = lit(0.0, 0.0), lit(1.0, 0.0), lit(0.0, 1.0)
+    assert torch.equal(shared.driver, shared.target)
+    assert torch.equal(driver.target, plain.target)
+    assert (shared.target - plain.target).abs().mean() > 0.02
+    assert (driver.driver - driver.target).abs().mean() > 0.02
 
 
 def test_regions_have_a_mean_of_one_and_weigh_the_face(performed: Clips) -> None:

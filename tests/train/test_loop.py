@@ -172,6 +172,10 @@ def test_when_all_are_damaged_nothing_is_overwritten(data: Data, tmp_path: Path)
         ({"config": config(replace(STAGE, batch=8), seed=2)}, "seed: 1 -> 2"),
         ({"config": config(replace(STAGE, batch=8))}, "config.stages.0.batch: 4 -> 8"),
         ({"perceptual": FixedFeatures()}, "perceptual: none -> FixedFeatures"),
+        (
+            {"config": config(replace(STAGE, clip_pairs=ClipPairsConfig(mirror=0.0)))},
+            "config.stages.0.clip_pairs.mirror: absent -> 0.0",
+        ),
         ({"data": "fingerprint"}, "data: "),
         ({"data": "clips"}, "clips.mirror: 0.5 -> 1.0"),
         ({"base": "model"}, "base: none -> "),

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from lia_live.errors import ConfigError
+from lia_live.train.clip_pairs import ClipPairsConfig
 from lia_live.train.losses import LossWeights
+from lia_live.train.paint import LightConfig
 from lia_live.train.running import resolve
 from lia_live.train.schedule import PRESETS, Stage, TrainConfig, first_weights
 from lia_live.train.settings import assign, differences, plain, read_toml
@@ -51,9 +53,27 @@ def test_words_of_every_kind() -> None:
     assert got.stages[0].performer.motion.pose == 0.5
 
 
+def test_pairs_of_clips_are_set_where_the_preset_says_nothing(tmp_path: Path) -> None:
+    path = toml(tmp_path, "[[stages]]\n[stages.clip_pairs]\nmirror = 0\nlight.driver = 0.5\n")
+    words = ["stages.0.clip_pairs.reframe=0", "stages.0.clip_pairs.light.shared=0"]
+    got = resolve("first", 1.0, path, words)
+    assert got.stages[0].clip_pairs == ClipPairsConfig(
+        mirror=0.0, reframe=0.0, light=LightConfig(shared=0.0, driver=0.5)
+    )
+    assert differences(plain(first_weights().stages[0]), plain(got.stages[0]))[0].startswith(
+        "clip_pairs: None -> absent"
+    )
+    got = assign(PRESETS["paper"](), ["stages.0.clip_pairs.mirror=0.5"])
+    assert got.stages[0].clip_pairs.same_frame == 0.0, "over the preset's own"
+
+
 @pytest.mark.parametrize(
     ("word", "says"),
     [
+        ("stages.0.clip_pairs.miror=1", "unknown key stages.0.clip_pairs.miror"),
+        ("stages.0.clip_pairs.mirror=2", "clip_pairs.mirror must be in"),
+        ("stages.0.clip_pairs.light.driver=3", "light.driver must be in"),
+        ("stages.0.clip_pairs=1", "must be a table"),
         ("sed=1", "unknown key sed"),
         ("stages.0.batsh=1", "unknown key stages.0.batsh"),
         ("stages.4.batch=8", "unknown key stages.4.batch"),

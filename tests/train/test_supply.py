@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from lia_live.errors import ConfigError
-from lia_live.train.clip_pairs import ClipPairs
+from lia_live.train.clip_pairs import ClipPairs, ClipPairsConfig
+from lia_live.train.paint import LightConfig
 from lia_live.train.pairs import Pairs
 from lia_live.train.performer import Performer, PerformerConfig
-from lia_live.train.schedule import Stage, TrainConfig
+from lia_live.train.schedule import Stage, TrainConfig, paper
 from lia_live.train.supply import LEAD, TILE, Supply, check_sharing, seeded
 from tests.train import runs
 from tests.train.faces import drawn_portraits
@@ -143,6 +144,33 @@ def test_the_stage_says_how_portraits_perform(performer) -> None:
     batch = Supply(performer, None, same_pose, CONFIG, KEY).batch(0)
     assert torch.equal(batch.theta_source, batch.theta_target)
     assert performer.config == PerformerConfig(), "the run's own performer is left alone"
+
+
+def test_the_stage_says_how_frames_become_pairs(clips) -> None:
+    dull = LightConfig(shared=0.0, driver=0.0)
+    plain = replace(STAGE, clip_pairs=ClipPairsConfig(same_frame=1.0, light=dull))
+    batch = Supply(None, clips, plain, CONFIG, KEY).batch(0)
+    assert torch.equal(batch.source, batch.target)
+    assert torch.equal(batch.driver, batch.target)
+    assert clips.config == ClipPairsConfig(), "the run's own clips are left alone"
+
+
+def test_clips_have_their_own_way_where_the_stage_says_nothing() -> None:
+    own = ClipPairs(runs.performed_clips(), config=ClipPairsConfig(same_frame=1.0))
+    assert STAGE.clip_pairs is None
+    batch = Supply(None, own, STAGE, CONFIG, KEY).batch(0)
+    assert torch.equal(batch.source, batch.target)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.0])
+def test_the_papers_driver_is_the_target(performer, clips, share: float) -> None:
+    """Of clips; of portraits where there are none."""
+    stage = replace(paper().stages[0], size=32, batch=8, single_batch=8)
+    batch = Supply(performer, clips if share else None, stage, CONFIG, KEY).batch(0)
+    assert batch.performed.mean() == 1 - share
+    assert torch.equal(batch.driver, batch.target)
+    alike = (batch.source == batch.target).flatten(1).all(1)
+    assert not alike.any()
 
 
 def test_uneven_sharing_is_refused_before_anything_starts() -> None:
