@@ -45,7 +45,7 @@ def _add_arguments(parser: Parser) -> None:
         "--held-out-every",
         type=int,
         metavar="N",
-        help="by the number in the name (default: 15; 0: none)",
+        help="by the counter in the names, or their order (default: 15; 0: none)",
     )
     parser.add_argument(
         "--held-out", type=Path, metavar="FILE", help="text file: names to hold out, one a line"

@@ -65,8 +65,9 @@ class PrepareConfig:
     min_eye_px: float = 50.0
     """Smallest distance of the outer eye corners in the original picture, pixels; >= 1."""
     held_out_every: int = 15
-    """Every such file by the number in its name is kept from training; 0 keeps none. Where the input has
-    folders ``train`` and ``test``, those decide."""
+    """Every such file is kept from training, by the number in its name where names are one beginning and a
+    counter, else by its place in the order of names; 0 keeps none. Where folders ``train`` and ``test`` lie side
+    by side, those decide."""
     held_out: tuple[str, ...] = ()
     """Names of more files or videos to keep from training, with or without folder and suffix."""
     group: str = ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fnmatch
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -15,22 +14,14 @@ import cv2
 import numpy as np
 
 from lia_live.avatar.picture import read_picture
-from lia_live.errors import ConfigError, LiaLiveError, MediaError, StorageError
+from lia_live.errors import LiaLiveError, MediaError, StorageError
 from lia_live.frame import Pixels
 from lia_live.io.stills import is_picture
 from lia_live.train.prepare_config import PrepareConfig
+from lia_live.train.prepare_names import PICTURES, VIDEOS, natural
+from lia_live.train.prepare_split import held_out
 
 Kind = Literal["picture", "video", "frames"]
-# fmt: off
-PICTURES: Final = frozenset((
-    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2", ".ppm", ".heic", ".heif",
-))
-VIDEOS: Final = frozenset((
-    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".3gp", ".ogv",
-))
-# fmt: on
-SPLITS: Final = ("train", "test")
-"""Folders of the VoxCeleb, TaichiHD and TED layout: what is in the second is held out."""
 NEIGHBOURS: Final = 20.0
 """Two frames of a video in a row differ by less than this on average (32 x 32, grey levels of 255): 12 clips
 stay below 2, at a fifth of their rate below 6, 1,500 portraits in one framing above 37 (medians)."""
@@ -57,7 +48,7 @@ class Item:
 
 
 def find_items(source: Path, config: PrepareConfig) -> list[Item]:
-    """Everything to prepare under ``source`` (or ``source`` itself, a file), in the order of names.
+    """Everything to prepare under ``source`` (or ``source`` itself, a file), in the order of names, 2 before 10.
 
     Other files (text, tables) are passed over, hidden ones too. Raises ``MediaError`` if there is nothing and
     ``ConfigError`` if ``config.held_out`` names what is not there.
@@ -75,18 +66,12 @@ def find_items(source: Path, config: PrepareConfig) -> list[Item]:
     tables = [path for path, _ in every if path.name == TABLE]
     groups = _groups(source, tables) if source.is_dir() else {}
     names = [path.relative_to(root).as_posix() for path, _ in found]
-    split = {name.partition("/")[0] for name in names if "/" in name} & set(SPLITS)
-    listed = _listed(names, config.held_out)
+    paths = [f"{n}/" if kind == "frames" else n for n, (_, kind) in zip(names, found, strict=True)]
+    held = held_out(paths, config)
     items = []
-    for position, (name, (path, kind)) in enumerate(zip(names, found, strict=True), 1):
-        if split == set(SPLITS):
-            held = name.startswith("test/")
-        else:
-            number = re.search(r"\d+", path.stem)
-            count = int(number.group()) if number else position
-            held = config.held_out_every > 0 and count % config.held_out_every == 0
+    for name, full, (path, kind) in zip(names, paths, found, strict=True):
         group = groups.get(name, groups.get(path.name, config.group))
-        items.append(Item(name, path, kind, held or name in listed, group))
+        items.append(Item(name, path, kind, full in held, group))
     if not items:
         raise MediaError(
             f"no pictures and no videos in {source}",
@@ -105,12 +90,12 @@ def _media(folder: Path) -> Iterator[tuple[Path, Kind | None]]:
             continue
         seen.add(real)
         here = Path(where)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted((f for f in folders if not f.startswith(".")), key=natural)
         videos = _frame_folders([here / name for name in folders])
         folders[:] = [name for name in folders if here / name not in videos]
-        for path in videos:
+        for path in sorted(videos, key=lambda path: natural(path.name)):
             yield path, "frames"
-        for name in sorted(files):
+        for name in sorted(files, key=natural):
             if not name.startswith("."):
                 yield here / name, _kind(here / name)
 
@@ -151,7 +136,7 @@ def frames_of(folder: Path) -> list[Path]:
         return []
     if not all(p.suffix.lower() in PICTURES and _NUMBERED.fullmatch(p.stem) for p in inside):
         return []
-    return sorted(inside, key=lambda path: (int(re.findall(r"\d+", path.stem)[-1]), path.name))
+    return sorted(inside, key=lambda path: natural(path.name))
 
 
 def _frame_folders(folders: Sequence[Path]) -> set[Path]:
@@ -182,29 +167,6 @@ def _is_moving(frames: Sequence[Path]) -> bool:
 def _small(pixels: Pixels) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     return np.asarray(cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA), np.float32)
-
-
-def _listed(names: Sequence[str], wanted: Sequence[str]) -> set[str]:
-    """Which of ``names`` a list means: path, path without suffix, file name, or file name without suffix; with
-    the wildcards of a shell.
-    """
-    known: dict[str, set[str]] = {}
-    for name in names:
-        for form in (name, name.rpartition(".")[0], Path(name).name, Path(name).stem):
-            known.setdefault(form, set()).add(name)
-    held: set[str] = set()
-    for pattern in wanted:
-        matched = set(known.get(pattern, ()))
-        if not matched and any(sign in pattern for sign in "*?["):
-            forms = fnmatch.filter(known, pattern)
-            matched = {name for form in forms for name in known[form]}
-        if not matched:
-            raise ConfigError(
-                f"held out is {pattern}, which is not in the input",
-                "correct the list: what it misses would be trained on",
-            )
-        held |= matched
-    return held
 
 
 def _groups(folder: Path, tables: Sequence[Path]) -> dict[str, str]:

@@ -43,6 +43,8 @@ def write_page(report: PrepareReport, source: Path, folder: Path) -> None:
     page = Page("Prepared training data", f"{report.input}, {report.seconds:.0f} s")
     if not report.finished:
         page.paragraph(f"Not finished: {report.stopped or 'interrupted'}.")
+    for words in report.warnings():
+        page.paragraph(f"Warning: {words}.")
     _counts(page, report)
     _kept_portraits(page, report, folder)
     _kept_clips(page, report, folder)

@@ -17,6 +17,9 @@ Sort = Literal["portrait", "clip"]
 MOVING = 0.06
 """A clip with at least so much motion (see ``Clips.motion``) counts as moving: the head turns or nods."""
 
+MANY_HELD_OUT = 0.3
+"""A larger share than this that is kept from training is hardly meant."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -92,8 +95,19 @@ class PrepareReport:
         kinds = Counter(reason.split(":")[0] for reason in self.dropped.values())
         return dict(sorted(kinds.items(), key=lambda item: (-item[1], item[0])))
 
+    def warnings(self) -> list[str]:
+        """What may be wrong with the choice of what is held out."""
+        kept = [entry for entry in self.entries if entry.outcome == "kept"]
+        held = sum(entry.held_out for entry in kept)
+        wanted = self.settings.get("held_out_every") or self.settings.get("held_out")
+        if kept and not held and wanted:
+            return ["nothing is held out: training cannot be judged on this data (--held-out FILE)"]
+        if held > MANY_HELD_OUT * len(kept):
+            return [f"{held / len(kept):.0%} is held out: check the names, or give --held-out FILE"]
+        return []
+
     def summary(self) -> str:
-        """What was kept, and one line per reason for what was not."""
+        """What was kept, one line per reason for what was not, and what may be wrong."""
         lines = []
         for sort, word in (("portrait", "portraits"), ("clip", "clips")):
             every = [entry for entry in self.entries if entry.sort == sort]
@@ -108,6 +122,7 @@ class PrepareReport:
                 line += f"; {seconds:.0f} s, {moving} with a head that moves"
             lines.append(line)
         lines += [f"  {count:5d}  {kind}" for kind, count in self.reasons().items()]
+        lines += [f"warning: {words}" for words in self.warnings()]
         return "\n".join(lines)
 
     def save(self, folder: Path) -> None:

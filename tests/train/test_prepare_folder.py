@@ -19,10 +19,19 @@ from PIL import Image
 from lia_live.errors import ConfigError, MediaError, StorageError
 from lia_live.train.portraits import Portraits
 from lia_live.train.prepare import ClipConfig, PrepareConfig, PrepareReport, prepare_folder
+from lia_live.train.prepare_page import write_page
+from lia_live.train.prepare_report import Entry
 from lia_live.train.prepared import Prepared
 from tests.train import moving
 
-CONFIG = PrepareConfig(side=96, max_border=0.35, max_bad=0.5, clips=ClipConfig(side=64))
+CONFIG = PrepareConfig(
+    side=96,
+    max_border=0.35,
+    max_bad=0.5,
+    held_out=("p0015",),
+    held_out_every=0,
+    clips=ClipConfig(side=64),
+)
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +130,24 @@ def test_the_report_is_kept_as_data_and_as_a_page(prepared: tuple[Path, PrepareR
         "report.html",
         "report.json",
     }
+
+
+@pytest.mark.parametrize(
+    ("held", "words"),
+    [(0, "warning: nothing is held out"), (1, ""), (3, ""), (4, "warning: 40% is held out")],
+)
+def test_an_unlikely_share_held_out_is_warned_of(held: int, words: str, tmp_path: Path) -> None:
+    entries = [Entry(f"{n}", f"{n}", "portrait", "kept", held_out=n < held) for n in range(10)]
+    entries += [Entry("x", "x", "portrait", "dropped", "no face", held_out=True)] * 5
+    report = PrepareReport("in", {"held_out_every": 15}, entries)
+    last = report.summary().splitlines()[-1]
+    assert last.startswith(words) if words else "warning" not in last
+    write_page(report, tmp_path, tmp_path)
+    assert (words.partition(" ")[2] in (tmp_path / "report.html").read_text()) and (
+        ("Warning" in (tmp_path / "report.html").read_text()) == bool(words)
+    )
+    off = PrepareReport("in", {"held_out_every": 0, "held_out": []}, entries)
+    assert "nothing is held out" not in off.summary(), "it was asked for"
 
 
 def portraits_only(folder: Path, count: int) -> Path:

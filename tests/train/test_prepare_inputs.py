@@ -12,6 +12,8 @@ from PIL import Image
 from lia_live.errors import ConfigError, MediaError
 from lia_live.train.prepare_config import PrepareConfig
 from lia_live.train.prepare_inputs import Item, find_items, frames_of
+from lia_live.train.prepare_names import natural
+from lia_live.train.prepare_split import held_out
 from tests.train import moving
 
 
@@ -109,14 +111,64 @@ def test_frames_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     assert [path.stem for path in frames[8:]] == ["frame8", "frame9", "frame10", "frame11"]
 
 
+def test_the_pair_of_fomm_at_any_depth(tmp_path: Path) -> None:
+    """What lies in its folder follows it; what lies elsewhere is counted."""
+    for name in ("vox/train/a.mp4", "vox/test/b.mp4", "vox/test/sub/c.mp4", "vox/more.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"anything")
+    for name in ("own/test/1.mp4", "own/test/2.mp4", "test.mp4"):  # no pair
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"anything")
+    held = [name for name, item in items(tmp_path, held_out_every=3).items() if item.held_out]
+    assert held == ["test.mp4", "vox/test/b.mp4", "vox/test/sub/c.mp4"]
+    slow_video(tmp_path / "two" / "train", 8)  # one clip each
+    slow_video(tmp_path / "two" / "test", 8)
+    assert items(tmp_path / "two")["test"].held_out
+    assert items(tmp_path, held_out_every=0)["two/test"].held_out
+
+
+def held(names: list[str], every: int = 15) -> list[str]:
+    return sorted(held_out(names, PrepareConfig(held_out_every=every)), key=natural)
+
+
 def test_every_so_many_are_held_out_by_number(tmp_path: Path) -> None:
-    for name in ("p0014.png", "p0015.png", "p0030.png", "zz.png"):
-        picture(tmp_path / name)
+    for seed, name in enumerate(("p0014.png", "p0015.png", "p0030.png")):
+        picture(tmp_path / name, seed)
     assert [n for n, i in items(tmp_path).items() if i.held_out] == ["p0015.png", "p0030.png"]
     assert not any(item.held_out for item in items(tmp_path, held_out_every=0).values())
-    assert items(tmp_path, held_out_every=4)["zz.png"].held_out, (
-        "by position where there is no number"
-    )
+    whole = held([f"p{number:04}.jpg" for number in range(1, 1501)])
+    assert whole == [f"p{number:04}.jpg" for number in range(15, 1501, 15)]
+    assert held([f"{n // 10:02}000/{n:05}.png" for n in range(1, 40)]) == [
+        "01000/00015.png",
+        "03000/00030.png",
+    ], "in all of the input"
+    mixed = [f"faces/p{number}.jpg" for number in range(7, 40)] + ["me.mp4", "you.mp4"]
+    assert held(mixed) == ["faces/p15.jpg", "faces/p30.jpg"], "in a folder"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["2025-03-{day:02} 12.00.jpg", "IMG_20241105_{day}0000.jpg", "2025/{day}/1.jpg", "v1_{day}/"],
+)
+def test_numbers_that_are_no_counters_do_not_count(name: str) -> None:
+    """Dates, times, one counter a folder: by place, 2 before 10."""
+    names = [name.format(day=day) for day in range(1, 31)]
+    assert held(names) == [names[14], names[29]]
+    assert held(list(reversed(names))) == [names[14], names[29]]
+
+
+def test_names_without_numbers_are_counted_by_place() -> None:
+    assert held(["a.jpg", "b10.jpg", "b2.jpg", "c.jpg", "d.jpg"], 3) == ["b10.jpg"]
+    assert held(["clip15.mp4"]) == [], "one file is no series"
+
+
+def test_everything_comes_in_natural_order(tmp_path: Path) -> None:
+    for folder in ("v10", "v9", "v1"):
+        slow_video(tmp_path / folder, 4)
+        picture(tmp_path / f"{folder}.png")
+        picture(tmp_path / f"s{folder}" / "one.png")
+    whole = ["v1", "v9", "v10", "v1.png", "v9.png", "v10.png"]
+    assert list(items(tmp_path)) == [*whole, "sv1/one.png", "sv9/one.png", "sv10/one.png"]
 
 
 @pytest.mark.parametrize(
