@@ -22,6 +22,8 @@ MAX_PIXELS: Final = 120_000_000
 """Largest picture that is decoded (phones write up to 108 megapixels); 360 MB as RGB."""
 MAX_SIDE: Final = 4096
 """Larger pictures are reduced to this on the long side: a face in them has more pixels than any model."""
+HEIC_BRANDS: Final = (b"heic", b"heix", b"mif1", b"msf1", b"heim", b"heis", b"hevc")
+"""Bytes 8 to 12 of the pictures that iPhones take; bytes 4 to 8 are ``ftyp``, as of an MP4."""
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000")
 _BACKGROUND: Final = (128, 128, 128)
 """What shows through transparent parts: mid grey, neither halo nor shadow."""
@@ -181,7 +183,7 @@ def _no_picture(file: IO[bytes], path: Path) -> MediaError:
     file.seek(0)
     head = file.read(512)
     brand = head[8:12] if head[4:8] == b"ftyp" else b""
-    if brand in (b"heic", b"heix", b"mif1", b"msf1", b"heim", b"heis", b"hevc"):
+    if brand in HEIC_BRANDS:
         return MediaError(f"{path} is a HEIC picture", "export it as JPEG (phone: share as JPEG)")
     if brand or head[:4] == b"\x1aE\xdf\xa3":
         return MediaError(f"{path} is a video, not a picture", "save one frame of it as PNG")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lia_live.errors import MediaError
+from lia_live.errors import MediaError, StorageError
 from lia_live.frame import Pixels
 from lia_live.track import crop_square
 from lia_live.train.clips import Clips, join, starts_of
@@ -23,11 +23,10 @@ from lia_live.train.prepare_frames import (
     VideoFrames,
     thinned,
 )
+from lia_live.train.prepare_names import PICTURES, natural
 from lia_live.train.prepare_portrait import moved_into
 from lia_live.train.prepare_shots import Piece, follow, pieces_of
 
-FRAME_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
-"""What a frame of a folder may be."""
 HINT = "clips need one face, large enough, that stays in the picture for half a second"
 
 
@@ -63,8 +62,8 @@ def prepare_pieces(
 ) -> tuple[Clips, list[str]]:
     """Every usable piece of ``source`` in the order of time, and a remark (name: reason) for each that is none.
 
-    ``source``: a video file, a folder of frames in the order of their names, or frames (H, W, 3) uint8 RGB.
-    ``fps``: rate of frames that come without one, default ``config.clips.frames_fps``. ``stop`` is asked between
+    ``source``: a video file, a folder of frames in the order of their names (2 before 10), or frames (H, W, 3)
+    uint8 RGB. ``fps``: rate of frames that come without one, default ``config.clips.frames_fps``. ``stop`` is asked between
     frames; once it answers true, ``KeyboardInterrupt`` is raised. Raises ``MediaError`` (its message is the
     reason) if there is no usable piece, ``StorageError`` if the file may not be read.
     """
@@ -167,7 +166,11 @@ def _source(
     path = Path(source)
     if not path.is_dir():
         return VideoFrames(path, config.clips)
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in FRAME_SUFFIXES)
+    try:
+        inside = sorted(path.iterdir(), key=lambda file: natural(file.name))
+    except OSError as error:
+        raise StorageError(f"{path} may not be read", "change its permissions") from error
+    files = [f for f in inside if f.suffix.lower() in PICTURES and not f.name.startswith(".")]
     if not files:
         raise MediaError(f"no frames in {path}", "name a video, or a folder of pictures")
     limits = config.clips

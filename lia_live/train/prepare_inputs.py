@@ -13,7 +13,7 @@ from typing import Final, Literal
 import cv2
 import numpy as np
 
-from lia_live.avatar.picture import read_picture
+from lia_live.avatar.picture import HEIC_BRANDS, read_picture
 from lia_live.errors import LiaLiveError, MediaError, StorageError
 from lia_live.frame import Pixels
 from lia_live.io.stills import is_picture
@@ -109,23 +109,33 @@ def _kind(path: Path) -> Kind | None:
         return "video"
     if not path.is_file():
         return None
-    if is_picture(str(path)):
+    if is_picture(str(path)) or is_heic(path):
         return "picture"
     return "video" if looks_like_video(path) else None
 
 
 def looks_like_video(path: Path) -> bool:
     """True if the first bytes are those of a common video format. The name does not matter."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-    except OSError:
-        return False
+    head = _head(path)
     return (
         head[4:8] == b"ftyp"
         or head.startswith(_MAGIC)
         or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
     )
+
+
+def is_heic(path: Path) -> bool:
+    """True if the first bytes are those of a HEIC picture, which is not decoded. The name does not matter."""
+    head = _head(path)
+    return head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(16)
+    except OSError:
+        return b""
 
 
 def frames_of(folder: Path) -> list[Path]:

@@ -17,6 +17,7 @@ from lia_live.io import VideoReader
 from lia_live.track import crop_square
 from lia_live.train.clips import Clips
 from lia_live.train.portraits import Portraits
+from lia_live.train.prepare_inputs import frames_of
 from lia_live.train.prepare_output import PAGE
 from lia_live.train.prepare_report import MOVING, Entry, PrepareReport, Sort
 
@@ -138,7 +139,7 @@ def _looked_up(source: Path, entry: Entry) -> Pixels | None:
     path = source / entry.source if source.is_dir() else source
     try:
         if path.is_dir():
-            files = sorted(path.iterdir())
+            files = frames_of(path)
             return _small(read_picture(files[len(files) // 2]))
         if entry.sort == "portrait":
             return _small(read_picture(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 import torch
@@ -19,10 +20,12 @@ from lia_live.train.prepare_config import PrepareConfig
 from lia_live.train.prepare_duplicates import CLIP_BITS, CLIP_FRAMES, PICTURE_BITS, Seen, key_of
 from lia_live.train.prepare_finder import LandmarkFinder
 from lia_live.train.prepare_frames import FolderFrames, FrameSource, VideoFrames
-from lia_live.train.prepare_inputs import Item, frames_of
+from lia_live.train.prepare_inputs import Item, frames_of, is_heic
 from lia_live.train.prepare_output import OutputFolder
 from lia_live.train.prepare_portrait import prepare_portrait
 from lia_live.train.prepare_report import Entry, Sort
+
+HEIC: Final = "HEIC pictures are not decoded, convert them to JPEG"
 
 
 class Worker:
@@ -52,6 +55,8 @@ class Worker:
         try:
             picture = decode_picture(item.path)
         except LiaLiveError as error:
+            if is_heic(item.path):  # sound as it is, so it says nothing about the copy
+                return replace(entry, reason=HEIC), None
             return _unreadable(entry, item, error), None
         if picture.notes:
             return replace(entry, reason="an animation, not a portrait"), None
@@ -104,7 +109,9 @@ def _opened(item: Item, config: PrepareConfig) -> FrameSource:
     """Raises ``LiaLiveError`` if it is no video."""
     if item.kind == "frames":
         return FolderFrames(frames_of(item.path), config.clips)
-    if is_picture(str(item.path)):  # FFmpeg would play it as a very short film
+    if is_picture(str(item.path)) or is_heic(
+        item.path
+    ):  # FFmpeg would play it as a very short film
         raise MediaError("a picture with the name of a video", "give it its own name")
     return VideoFrames(item.path, config.clips)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lia_live.errors import MediaError
 from lia_live.train.clips import Clips
@@ -105,6 +106,24 @@ def test_a_folder_of_frames_is_a_clip(
     own = PrepareConfig(keep_framing=True, clips=ClipConfig(side=moving.SIDE))
     kept = prepare_clip(folder, own, finder)
     assert np.array_equal(kept.frames[3].permute(1, 2, 0).numpy(), swaying[6])
+
+
+def test_frames_of_a_folder_come_in_natural_order(
+    swaying: list, finder: LandmarkFinder, tmp_path: Path
+) -> None:
+    """2 before 10, in any format that portraits may have; what the Finder leaves behind is no frame."""
+    folder = moving.write_frames(tmp_path / "me", swaying)
+    for path in sorted(folder.iterdir()):
+        path.rename(folder / f"frame {int(path.stem)}.png")
+    with Image.open(folder / "frame 23.png") as last:
+        last.save(folder / "frame 24.ppm")
+    (folder / "._frame 0.png").write_bytes(b"resources")
+    own = PrepareConfig(keep_framing=True, clips=ClipConfig(side=moving.SIDE))
+    clip = prepare_clip(folder, own, finder, fps=12.5)
+    expected = [*swaying, swaying[-1]]
+    assert len(clip.frames) == len(expected)
+    for frame, source in zip(clip.frames, expected, strict=True):
+        assert np.array_equal(frame.permute(1, 2, 0).numpy(), source)
 
 
 def test_a_cut_ends_a_clip(swaying: list, finder: LandmarkFinder) -> None:

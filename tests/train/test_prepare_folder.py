@@ -319,6 +319,19 @@ def test_too_many_damaged_files_stop_it(tmp_path: Path) -> None:
     assert len(prepare_folder(folder, out, SHARDED).kept) == 4, "mended, it is prepared"
 
 
+def test_heic_is_no_damage(tmp_path: Path) -> None:
+    """As many as there are: the files are sound. Whatever its name, what can be decoded is used."""
+    folder = portraits_only(tmp_path / "in", 2)
+    (folder / "p0001.png").rename(folder / "misnamed.heic")
+    for name in ("IMG_1.HEIC", "IMG_2.heic", "IMG_3.jpg"):
+        (folder / name).write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(300))
+    report = prepare_folder(folder, tmp_path / "out", SHARDED)
+    assert report.kept == ["misnamed.heic", "p0000.png"]
+    assert report.bad == 0
+    assert report.reasons() == {"HEIC pictures are not decoded, convert them to JPEG": 3}
+    assert "convert them to JPEG" in report.summary()
+
+
 def test_one_damaged_file_of_five_is_passed_over(tmp_path: Path) -> None:
     folder = portraits_only(tmp_path / "in", 4)
     (folder / "a.jpg").write_text("broken")

@@ -16,6 +16,8 @@ from lia_live.train.prepare_names import natural
 from lia_live.train.prepare_split import held_out
 from tests.train import moving
 
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(300)
+
 
 def items(folder: Path, **settings) -> dict[str, Item]:
     return {item.name: item for item in find_items(folder, PrepareConfig(**settings))}
@@ -43,6 +45,7 @@ def test_files_are_what_they_are_not_what_they_are_called(tmp_path: Path) -> Non
     picture(tmp_path / "c.png").rename(tmp_path / "no suffix")
     clip = moving.write(tmp_path / "d.mp4", [np.zeros((64, 64, 3), np.uint8)] * 2)
     (tmp_path / "e.bin").write_bytes(clip.read_bytes())
+    (tmp_path / "phone").write_bytes(HEIC)
     for other in ("notes.txt", "SOURCES.md", ".hidden.jpg", "table.csv"):
         (tmp_path / other).write_text("words")
     picture(tmp_path / ".trash" / "f.png")
@@ -52,6 +55,7 @@ def test_files_are_what_they_are_not_what_they_are_called(tmp_path: Path) -> Non
         "d.mp4": "video",
         "e.bin": "video",
         "no suffix": "picture",
+        "phone": "picture",
         "sub/b.jpg": "picture",
     }
 
