@@ -159,8 +159,8 @@ def _inner(optional: Any) -> Any:
 
 def _begun(optional: Any) -> Any:
     """What keys are laid over where such a field is None: its dataclass's defaults; None if it is no dataclass."""
-    make: Any = _inner(optional)
-    return make() if is_dataclass(make) else None
+    inner = _inner(optional)
+    return inner() if isinstance(inner, type) and is_dataclass(inner) else None
 
 
 def _fitted_tuple(now: Any, value: Any, kinds: tuple[Any, ...], name: str) -> tuple[Any, ...]:
