@@ -24,12 +24,12 @@ def _add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--base", metavar="FILE", help='weights to go on from, or "default"')
     parser.add_argument("--vgg", type=Path, metavar="FILE", help="VGG19's weights (fetch-vgg)")
-    parser.add_argument("--device", metavar="NAME", help="auto (default), cpu, cuda, mps")
+    parser.add_argument("--device", metavar="NAME", help="auto (default), cpu, cuda")
     parser.add_argument("--devices", type=int, metavar="N", help="processes on this machine")
     parser.add_argument("--threads", type=int, metavar="N", help="of a CPU, for each process")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     parser.add_argument("--name", help="of the weights, for lists and messages")
-    parser.add_argument("--licence", help="of the weights; stored with them")
+    parser.add_argument("--licence", help="of the weights, stored with them (default: the base's)")
     parser.add_argument(
         "--checkpoint-seconds", type=float, metavar="S", help="between checkpoints (default: 180)"
     )

@@ -22,11 +22,11 @@ Precision = Literal["auto", "fp32", "bf16"]
 def open_fabric(device: str = "auto", processes: int = 1, precision: Precision = "auto") -> Fabric:
     """Fabric, launched: from here on every process runs the same code.
 
-    ``device``: "auto", "cpu", "cuda", "mps"; ``processes``: on this machine. Under ``torchrun`` its own numbers
-    hold. Raises ``DeviceError`` for a device that is not there, ``ConfigError`` without Fabric.
+    ``device``: "auto", "cpu", "cuda"; ``processes``: on this machine. Under ``torchrun`` its own numbers
+    hold. Raises ``DeviceError`` for a device that is not there, ``ConfigError`` without Fabric and for "mps".
     """
     fabric_class = _fabric_class()
-    where = pick_device(device)
+    where = training_device(device)
     if where.type == "cuda" and processes > torch.cuda.device_count():
         raise ConfigError(
             f"{processes} GPUs were asked for, there are {torch.cuda.device_count()}",
@@ -50,6 +50,26 @@ def open_fabric(device: str = "auto", processes: int = 1, precision: Precision =
                 signal.signal(getattr(signal, name), signal.SIG_IGN)
     fabric.launch()
     return fabric
+
+
+def training_device(device: str) -> torch.device:
+    """The device that ``device`` means to training, which Metal has not all operations for.
+
+    "auto" is a CUDA device or the CPU. Raises ``DeviceError``, and ``ConfigError`` for "mps".
+    """
+    if passes_over_metal(device):
+        return torch.device("cpu")
+    if device.startswith("mps"):
+        raise ConfigError(
+            "training does not work on Apple GPUs (mps)",
+            "use --device cpu; the finished weights run on the GPU all the same",
+        )
+    return pick_device(device)
+
+
+def passes_over_metal(device: str) -> bool:
+    """Whether ``device`` leaves training on the CPU of a machine whose Apple GPU would be taken otherwise."""
+    return device == "auto" and pick_device(device).type == "mps"
 
 
 def world_size(processes: int) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,11 +11,11 @@ from pathlib import Path
 import torch
 
 from lia_live.errors import ConfigError, DeviceError
-from lia_live.model import load_model, save_weights
+from lia_live.model import LIA, load_model, save_weights
 from lia_live.render.memory import keep_freed_memory
 from lia_live.train.checkpoints import locked
 from lia_live.train.data import Data
-from lia_live.train.devices import is_lost_connection, open_fabric, world_size
+from lia_live.train.devices import is_lost_connection, open_fabric, passes_over_metal, world_size
 from lia_live.train.loop import Pace, Run
 from lia_live.train.objective import Perceptual
 from lia_live.train.perceptual import FixedFeatures, load_perceptual
@@ -23,6 +24,7 @@ from lia_live.train.reporting import FolderReporter, Quiet, Reporter
 from lia_live.train.schedule import PRESETS, TrainConfig
 from lia_live.train.settings import assign, read_toml
 from lia_live.train.supply import check_sharing
+from lia_live.train.trainee import check_start
 
 WEIGHTS = "weights.safetensors"
 """What a finished run leaves in its folder."""
@@ -53,7 +55,8 @@ class TrainJob:
     """Of the CPU; None leaves it to torch."""
     resume: bool = False
     name: str = "lia-live custom"
-    licence: str = ""
+    licence: str | None = None
+    """Of the weights; None: the base's."""
     pace: Pace = field(default_factory=Pace)
 
 
@@ -74,10 +77,14 @@ def train(
         size = max(base.config.size, config.stages[-1].size)
         config = replace(config, model=replace(base.config, size=size))
     check_sharing(config, world_size(job.processes))
+    check_start(config, base)
     prepared = Prepared.load(job.data)
     fabric = open_fabric(job.device, job.processes, config.precision)
     if job.threads is not None:  # now: opening several processes shares out the cores by itself
         torch.set_num_threads(job.threads)
+    # all that may be refused comes before the run's folder and before the first word
+    data = Data.of(prepared, fabric.device)
+    perceptual = _perceptual(config, job.vgg, fabric.device)
     with ExitStack() as closing:
         reporter: Reporter = Quiet()
         if fabric.is_global_zero:
@@ -85,19 +92,8 @@ def train(
             reporter = FolderReporter(job.folder, line, status)
             closing.callback(reporter.close)
             line(_opening(config, prepared, fabric.device, fabric.world_size))
-            if prepared.clips is None and any(stage.clips for stage in config.stages):
-                line("no clips in this data: portraits perform all pairs")
-        perceptual: Perceptual | None = None
-        if any(stage.losses.perceptual for stage in config.stages):
-            if job.vgg is not None:
-                perceptual = load_perceptual(job.vgg, fabric.device)
-            else:
-                perceptual = FixedFeatures().to(fabric.device)
-                reporter.say(
-                    "no VGG19 weights: fixed filters take the perceptual loss's place "
-                    "(`lia-live train fetch-vgg` gets them, --vgg FILE uses them)"
-                )
-        data = Data.of(prepared, fabric.device)
+            for note in _notes(job, config, data, perceptual, base):
+                line(note)
         run = Run(
             config,
             data,
@@ -124,7 +120,8 @@ def train(
         out = job.folder / WEIGHTS
         if fabric.is_global_zero:
             model = run.finished()
-            save_weights(model, out, name=job.name, licence=job.licence, dtype="float16")
+            licence = _licence(job, base)
+            save_weights(model, out, name=job.name, licence=licence, dtype="float16")
             reporter.say(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
         return out
 
@@ -137,6 +134,54 @@ def resolve(preset: str, scale: float, config: Path | None, settings: Sequence[s
     if config is not None:
         resolved = read_toml(resolved, config)
     return assign(resolved, settings)
+
+
+def _perceptual(config: TrainConfig, vgg: Path | None, device: torch.device) -> Perceptual | None:
+    """What the run's perceptual loss looks through, where any stage has that loss. Raises ``WeightsError``."""
+    if not any(stage.losses.perceptual for stage in config.stages):
+        return None
+    return FixedFeatures().to(device) if vgg is None else load_perceptual(vgg, device)
+
+
+def _licence(job: TrainJob, base: LIA | None) -> str:
+    """What is trained on from somebody's weights stays under their licence unless told otherwise."""
+    if job.licence is not None:
+        return job.licence
+    return "" if base is None else base.licence
+
+
+def _notes(
+    job: TrainJob,
+    config: TrainConfig,
+    data: Data,
+    perceptual: Perceptual | None,
+    base: LIA | None,
+) -> Iterator[str]:
+    """What a person should know before hours are spent."""
+    if passes_over_metal(job.device):
+        yield "training does not work on Apple GPUs (mps): the CPU is used"
+    if data.clips is None and any(stage.clips for stage in config.stages):
+        yield "no clips to train on in this data: portraits perform all pairs"
+    if data.held_out is None:
+        yield (
+            "nothing is held out: nothing will be measured, no sheet drawn "
+            "(`lia-live train prepare --held-out-every N` holds pictures out)"
+        )
+    if isinstance(perceptual, FixedFeatures):
+        yield (
+            "no VGG19 weights: fixed filters take the perceptual loss's place "
+            "(`lia-live train fetch-vgg` gets them, --vgg FILE uses them)"
+        )
+    licence = _licence(job, base)
+    if base is not None and _is_non_commercial(base.licence) and not _is_non_commercial(licence):
+        yield (
+            f"warning: the base is under {base.licence}, and what is made from it stays "
+            f"non-commercial; --licence says {licence or 'nothing'!r}"
+        )
+
+
+def _is_non_commercial(licence: str) -> bool:
+    return re.search(r"\bNC\b|non[- ]?commercial", licence, re.IGNORECASE) is not None
 
 
 def _opening(config: TrainConfig, prepared: Prepared, device: torch.device, processes: int) -> str:

@@ -33,16 +33,10 @@ class Trainee:
         self._config, self._device = config, device
         self._base = base
         first = config.stages[0].size
+        check_start(config, base)
         if base is not None:
-            check_base(base, config)
             self.teacher = _finished_teacher(base)
         else:
-            if config.start != "paper" and config.model.motion_dim < len(NAMES):
-                raise ConfigError(
-                    f"model.motion_dim must be at least {len(NAMES)}, one for each named motion, "
-                    f"got {config.model.motion_dim}",
-                    "or start as in the paper, without labels: --set start=paper",
-                )
             with _drawing(config.seed, "start"):
                 model = LIA(replace(config.model, size=first))
             if config.start == "paper":
@@ -145,6 +139,18 @@ class Trainee:
             model = grow(average.folded() if average.labels else average.model, size)
         model.directions = self.teacher.model.directions
         return model.eval()
+
+
+def check_start(config: TrainConfig, base: LIA | None) -> None:
+    """Raises ``ConfigError`` if training cannot start with these settings, from ``base`` if there is one."""
+    if base is not None:
+        check_base(base, config)
+    elif config.start != "paper" and config.model.motion_dim < len(NAMES):
+        raise ConfigError(
+            f"model.motion_dim must be at least {len(NAMES)}, one for each named motion, "
+            f"got {config.model.motion_dim}",
+            "or start as in the paper, without labels: --set start=paper",
+        )
 
 
 def check_base(base: LIA, config: TrainConfig) -> None:

@@ -16,7 +16,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lia_live.cli import main
-from lia_live.model import load_model
+from lia_live.model import LIA, load_model, save_weights
 from lia_live.train.checkpoints import Checkpoints
 from lia_live.train.locking import locked
 from lia_live.train.reporting import FolderReporter, bar, lasting
@@ -56,6 +56,7 @@ def test_a_whole_run(tmp_path, settings, capsys):
     first, *_, last = said.out.splitlines()
     assert first.startswith("2 portraits and 0 clips, 3 steps at 32 pixels, width 0.0625, on cpu")
     assert "L1" in said.out
+    assert "nothing is held out" not in said.out
     assert last.startswith(f"{run / 'weights.safetensors'}: ")
     model = load_model(run / "weights.safetensors", "cpu")
     assert (model.name, model.licence, model.config) == ("mine", "CC0", runs.TINY)
@@ -81,6 +82,83 @@ def test_a_whole_run(tmp_path, settings, capsys):
     assert "config.stages.0.batch: 8 -> 4" in error
     assert "config.seed: 1 -> 4" in error
     assert "config.json" in hint
+
+
+def test_without_held_out_pictures_it_says_that_nothing_will_be_measured(words, tmp_path, capsys):
+    assert main(words) == 0
+    first, note, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("3 portraits")
+    assert note.startswith("nothing is held out: nothing will be measured, no sheet drawn")
+    assert not (tmp_path / "run" / "sheet.png").exists()
+    assert "measured" not in (tmp_path / "run" / "log.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        (["--base", "default"], 2),
+        (["--set", "model.motion_dim=8"], 2),
+        (["--device", "mps"], 2),
+        (["--vgg", "missing.safetensors", "--set", "stages.0.losses.perceptual=1"], 3),
+        (None, 3),
+    ],
+    ids=["base", "network", "device", "vgg", "data"],
+)
+def test_a_start_that_fails_leaves_no_folder_and_says_one_thing(
+    given, code, words, settings, tmp_path, capsys
+):
+    run = tmp_path / "run"
+    if given is None:
+        data = runs.write_data(tmp_path / "all", held_out=[True, True, True])
+        words, given = runs.words(data, run, settings), []
+    assert main([*words, *given]) == code
+    said = capsys.readouterr()
+    assert said.out == ""
+    error, hint = said.err.splitlines()
+    assert error.startswith("error: ")
+    assert hint.startswith("to do: ")
+    assert not run.exists()
+
+
+@pytest.mark.parametrize(
+    ("of_base", "given", "kept", "warned"),
+    [
+        ("CC BY-NC 4.0", None, "CC BY-NC 4.0", False),
+        ("CC BY-NC 4.0", "MIT", "MIT", True),
+        ("Non-commercial research only", "", "", True),
+        ("CC BY-NC 4.0", "CC BY-NC-SA 4.0", "CC BY-NC-SA 4.0", False),
+        ("MIT", "CC0", "CC0", False),
+        (None, None, "", False),
+    ],
+)
+def test_the_licence_of_a_base_stays(of_base, given, kept, warned, words, tmp_path, capsys):
+    if of_base is not None:
+        torch.manual_seed(0)
+        base = LIA(replace(runs.TINY, size=32))
+        save_weights(base, tmp_path / "base.safetensors", name="b", licence=of_base)
+        words = [*words, "--base", str(tmp_path / "base.safetensors")]
+    if given is not None:
+        words = [*words, "--licence", given]
+    assert main([*words, "--set", "stages.0.joint_steps=1"]) == 0
+    warnings = [one for one in capsys.readouterr().out.splitlines() if one.startswith("warning: ")]
+    assert len(warnings) == warned
+    assert all(of_base in one for one in warnings)
+    assert load_model(tmp_path / "run" / "weights.safetensors", "cpu").licence == kept
+
+
+def test_a_mac_trains_on_its_cpu_and_is_told_so(words, monkeypatch, capsys):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    line = [*words, "--set", "stages.0.joint_steps=1"]
+    line[line.index("--device") + 1] = "auto"
+    assert main(line) == 0
+    first, note, *_ = capsys.readouterr().out.splitlines()
+    assert "on cpu" in first
+    assert "Apple GPUs (mps): the CPU is used" in note
+    assert main([*line, "--resume", "--device", "mps"]) == 2
+    error, hint = lines(capsys)
+    assert "does not work on Apple GPUs" in error
+    assert "--device cpu" in hint
 
 
 @pytest.mark.parametrize("given", [["--set", "sed=3"], ["--set", "stages.0.batch=x"]])
