@@ -17,7 +17,7 @@ from lia_live.train.portraits import join
 from lia_live.train.prepare_clips import prepare_clip, prepare_pieces
 from lia_live.train.prepare_config import ClipConfig, PrepareConfig
 from lia_live.train.prepare_finder import LandmarkFinder
-from lia_live.train.prepare_inputs import Item, find_items
+from lia_live.train.prepare_inputs import Item, find_items, hash_of
 from lia_live.train.prepare_output import OutputFolder
 from lia_live.train.prepare_page import write_page
 from lia_live.train.prepare_portrait import prepare_portrait
@@ -48,17 +48,18 @@ def prepare_folder(
     """Prepare every picture and video under ``source`` into the folder ``out``; returns what happened to each.
 
     ``out`` holds shards of portraits and clips, report.json and report.html; ``Prepared.load`` reads it once it is
-    finished. An unfinished one of the same input and settings is gone on with. ``progress`` is told how many of how
-    many files are done; as soon as ``stop`` answers true, what is done is written and the report says unfinished.
-    Raises ``MediaError`` if there is nothing to use or too much cannot be read, ``ConfigError`` if ``out`` is
-    finished, in use or somebody else's, ``StorageError`` if it cannot be written.
+    finished. An unfinished one of the same input, wherever it lies now, and settings is gone on with.
+    ``progress`` is told how many of how many files are done; as soon as ``stop`` answers true, what is done is
+    written and the report says unfinished. Raises ``MediaError`` if there is nothing to use or too much cannot be
+    read, ``ConfigError`` if ``out`` is finished, in use or somebody else's, ``StorageError`` if it cannot be
+    written.
     """
     source, out, config = Path(source), Path(out), config or PrepareConfig()
     if out.resolve() == source.resolve():
         raise ConfigError(f"{out} is read and written at once", "name another folder to write")
     items = find_items(source, config)
     settings = json.loads(json.dumps(asdict(config)))
-    report = PrepareReport(str(source.resolve()), settings)
+    report = PrepareReport(source.resolve().name, settings, items=hash_of(items))
     limit = config.shard_mb * 2**20
     with OutputFolder(out, report, limit, config.store) as folder, LandmarkFinder() as finder:
         began = time.monotonic() - report.seconds
@@ -76,7 +77,7 @@ def prepare_folder(
             if report.bad > config.max_bad * len(items):
                 break
         report.seconds = time.monotonic() - began
-        trouble = _trouble(report, items, source, config)
+        trouble = _trouble(report, items, config)
         folder.close(finished=trouble is None, stopped=trouble.message if trouble else "")
         write_page(report, source, out)
         if trouble is not None:
@@ -86,21 +87,19 @@ def prepare_folder(
     return report
 
 
-def _trouble(
-    report: PrepareReport, items: list[Item], source: Path, config: PrepareConfig
-) -> MediaError | None:
+def _trouble(report: PrepareReport, items: list[Item], config: PrepareConfig) -> MediaError | None:
     """What forbids to train on this."""
     if report.bad > config.max_bad * len(items):
         first = next(entry for entry in report.entries if entry.outcome == "unreadable")
         return MediaError(
-            f"already {report.bad} of {len(items)} files in {source} cannot be read, {first.name} for one "
+            f"already {report.bad} of {len(items)} files in {report.input} cannot be read, {first.name} for one "
             f"({first.reason.partition(':')[2].strip()})",
             "report.html lists them: remove or replace them and prepare again",
         )
     if not report.kept:
         why = ", ".join(f"{kind} ({count})" for kind, count in list(report.reasons().items())[:3])
         return MediaError(
-            f"no usable portrait or clip in {source}: {why}",
+            f"no usable portrait or clip in {report.input}: {why}",
             "each needs one face, large enough, with some room around the head; report.html shows them",
         )
     return None

@@ -63,9 +63,9 @@ def prepare_pieces(
     """Every usable piece of ``source`` in the order of time, and a remark (name: reason) for each that is none.
 
     ``source``: a video file, a folder of frames in the order of their names (2 before 10), or frames (H, W, 3)
-    uint8 RGB. ``fps``: rate of frames that come without one, default ``config.clips.frames_fps``. ``stop`` is asked between
-    frames; once it answers true, ``KeyboardInterrupt`` is raised. Raises ``MediaError`` (its message is the
-    reason) if there is no usable piece, ``StorageError`` if the file may not be read.
+    uint8 RGB. ``fps``: rate of frames that come without one, default ``config.clips.frames_fps``. ``stop`` is
+    asked between frames; once it answers true, ``KeyboardInterrupt`` is raised. Raises ``MediaError`` (its message
+    is the reason) if there is no usable piece, ``StorageError`` if the file may not be read.
     """
     shots = _usable(source, config, finder, name, fps, stop)
     return join(shots.clips), [f"{piece}: {reason}" for piece, reason in shots.dropped.items()]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -78,6 +80,12 @@ def find_items(source: Path, config: PrepareConfig) -> list[Item]:
             "give a folder of portraits (JPEG, PNG, WebP), of videos, or of folders of frames",
         )
     return items
+
+
+def hash_of(items: Sequence[Item]) -> str:
+    """Of everything about ``items`` but where they lie, in hexadecimal."""
+    rows = [[item.name, item.kind, item.held_out, item.group] for item in items]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def _media(folder: Path) -> Iterator[tuple[Path, Kind | None]]:

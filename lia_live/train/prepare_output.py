@@ -116,7 +116,7 @@ class OutputFolder:
                 f"{self.folder} is prepared already",
                 "name another folder, or remove this one to prepare again",
             )
-        same = (before.input, before.settings) == (self.report.input, self.report.settings)
+        same = self.report.continues(before)
         whole = all((self.folder / Path(shard.file).name).is_file() for shard in before.shards)
         listed = {shard.file for shard in before.shards} if same and whole else set()
         for path in self.folder.iterdir():

@@ -60,7 +60,7 @@ class PrepareReport:
     """Filled while a folder is prepared."""
 
     input: str
-    """Where the files came from."""
+    """Name of the folder, or file, that was prepared; not where it lies, since the report travels."""
     settings: dict[str, Any]
     """The configuration."""
     entries: list[Entry] = field(default_factory=list)
@@ -70,6 +70,16 @@ class PrepareReport:
     finished: bool = False
     stopped: str = ""
     """Why the last run ended before its time."""
+    items: str = ""
+    """Hash of what was found in the input: names, kinds, groups, what is held out."""
+
+    def continues(self, before: PrepareReport) -> bool:
+        """Is this the run that ``before`` began? The input may have moved meanwhile."""
+        return (self.input, self.items, self.settings) == (
+            before.input,
+            before.items,
+            before.settings,
+        )
 
     @property
     def kept(self) -> list[str]:
@@ -139,6 +149,7 @@ class PrepareReport:
             return PrepareReport(
                 input=whole["input"],
                 settings=whole["settings"],
+                items=str(whole.get("items", "")),
                 entries=[Entry(**entry) for entry in whole["entries"]],
                 shards=[Shard(**shard) for shard in whole["shards"]],
                 seconds=float(whole["seconds"]),

@@ -224,6 +224,46 @@ def test_duplicates_are_found_across_a_stop(faces: Path, tmp_path: Path) -> None
     assert report.dropped == {"p0099.png": "same picture twice: p0000.png"}
 
 
+def test_a_moved_input_is_gone_on_with(faces: Path, tmp_path: Path) -> None:
+    first, second, out = tmp_path / "a" / "in", tmp_path / "b" / "in", tmp_path / "out"
+    shutil.copytree(faces, first)
+    asked = iter([False] * 6 + [True])
+    prepare_folder(first, out, SHARDED, stop=lambda: next(asked))
+    second.parent.mkdir()
+    first.rename(second)
+    told: list[int] = []
+    report = prepare_folder(second, out, SHARDED, progress=lambda done, of: told.append(done))
+    assert told[0] == 6
+    assert len(report.kept) == 9 and report.finished
+
+
+def test_other_files_start_anew(faces: Path, tmp_path: Path) -> None:
+    """Who is held out may be somebody else then."""
+    folder, out = tmp_path / "in", tmp_path / "out"
+    shutil.copytree(faces, folder)
+    asked = iter([False] * 6 + [True])
+    prepare_folder(folder, out, SHARDED, stop=lambda: next(asked))
+    (folder / "p0000.png").rename(folder / "somebody.png")
+    told: list[int] = []
+    report = prepare_folder(folder, out, SHARDED, progress=lambda done, of: told.append(done))
+    assert told[0] == 0
+    assert len(report.kept) == 9 and "somebody.png" in report.kept
+
+
+def test_nothing_says_where_the_input_lay(
+    mixed: Path, prepared: tuple[Path, PrepareReport], tmp_path: Path
+) -> None:
+    """Neither in what is finished nor in what was given up for its damage."""
+    folder = portraits_only(tmp_path / "in", 2)
+    (folder / "p0001.png").write_text("broken")
+    with pytest.raises(MediaError, match="1 of 2 files in in"):
+        prepare_folder(folder, tmp_path / "out", SHARDED)
+    for source, out in ((mixed, prepared[0]), (folder, tmp_path / "out")):
+        assert json.loads((out / "report.json").read_text())["input"] == source.name
+        for file in ("report.json", "report.html"):
+            assert str(source.parent) not in (out / file).read_text()
+
+
 def test_other_settings_start_anew(faces: Path, tmp_path: Path) -> None:
     asked = iter([False] * 3 + [True])
     prepare_folder(faces, tmp_path, SHARDED, stop=lambda: next(asked))
