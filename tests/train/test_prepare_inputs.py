@@ -161,6 +161,11 @@ def test_numbers_that_are_no_counters_do_not_count(name: str) -> None:
     assert held(list(reversed(names))) == [names[14], names[29]]
 
 
+def test_the_first_of_several_numbers_does_not_count() -> None:
+    names = [f"{15 * number}_{number}.jpg" for number in range(1, 31)]
+    assert held(names) == [names[14], names[29]]
+
+
 def test_names_without_numbers_are_counted_by_place() -> None:
     assert held(["a.jpg", "b10.jpg", "b2.jpg", "c.jpg", "d.jpg"], 3) == ["b10.jpg"]
     assert held(["clip15.mp4"]) == [], "one file is no series"
