@@ -31,7 +31,7 @@ def _add_arguments(parser: Parser) -> None:
         "--base", metavar="FILE", help="weights to start from (default: the shipped ones)"
     )
     parser.add_argument("--minutes", type=float, metavar="M", help="of training (default: 10)")
-    parser.add_argument("--device", metavar="NAME", help="auto (default), cpu, cuda, mps")
+    parser.add_argument("--device", metavar="NAME", help="auto (default), cpu, cuda")
     parser.add_argument("--threads", type=int, metavar="N", help="of a CPU (default: all cores)")
     parser.add_argument("--face", type=int, metavar="N", help="which face of the portrait")
     add_consent_flag(parser)

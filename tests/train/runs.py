@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from tests.train.faces import drawn_portraits
 ROOT = Path(__file__).resolve().parents[2]
 TINY = LIAConfig(size=64, width=0.0625, latent_dim=32)
 STAGE = Stage(size=32, joint_steps=4, batch=4, single_steps=1, single_batch=4)
+SIZE_64 = replace(STAGE, size=64, joint_steps=3)
 ADVERSARIAL = LossWeights(adversarial=0.1, r1=0.05)
 CLOCKS = ("s", "making_pairs")
 """Figures that tell of time: two equal runs differ in them."""
@@ -175,3 +177,20 @@ def opened(
     pace = Pace(checkpoint_s=1e9, checkpoint_steps=every, measure_s=1e9, log_steps=1)
     given = {"reporter": Heard(), "pace": pace} | more
     return make(run, data, folder, open_fabric("cpu", 1, run.precision), **given)
+
+
+def figures(run: Run) -> dict[int, dict[str, Any]]:
+    """What ``Heard`` was told of each step, by its number."""
+    assert isinstance(run.reporter, Heard)
+    return {step: values for step, values in run.reporter.figures if "measured" not in values}
+
+
+def said(run: Run) -> list[str]:
+    """The lines that ``Heard`` was told."""
+    assert isinstance(run.reporter, Heard)
+    return run.reporter.lines
+
+
+def after(run: Run, total: int) -> Callable[[], bool]:
+    """Stops it once it has done so many steps."""
+    return lambda: run.progress.total >= total
