@@ -24,7 +24,6 @@ from torch import Tensor
 
 from lia_live.errors import StorageError
 from lia_live.model.weights_file import write_atomically
-from lia_live.train.locking import locked as locked
 
 KEEP: Final = 3
 """So many checkpoints are kept; older ones go once a newer one is safe."""
@@ -44,7 +43,7 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoints in one folder. One writer at a time: hold ``locked(folder)``."""
+    """The checkpoints in one folder. One writer at a time: hold its ``locking.locked``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

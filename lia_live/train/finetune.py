@@ -16,7 +16,7 @@ from lia_live.errors import ConfigError, WeightsError
 from lia_live.model import LIA, load_model, save_weights
 from lia_live.model.weights_file import write_atomically
 from lia_live.render.memory import keep_freed_memory
-from lia_live.train.checkpoints import locked
+from lia_live.train.locking import locked
 from lia_live.train.loop import Pace, Run
 from lia_live.train.losses import LossWeights
 from lia_live.train.material import Material, Test

@@ -52,7 +52,7 @@ class Pace:
 
 
 class Run:
-    """One training run in one folder, whose lock the caller holds (``checkpoints.locked``)."""
+    """One training run in one folder, whose lock the caller holds (``locking.locked``)."""
 
     def __init__(
         self,

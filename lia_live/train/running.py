@@ -13,9 +13,9 @@ import torch
 from lia_live.errors import ConfigError, DeviceError
 from lia_live.model import LIA, load_model, save_weights
 from lia_live.render.memory import keep_freed_memory
-from lia_live.train.checkpoints import locked
 from lia_live.train.data import Data
 from lia_live.train.devices import is_lost_connection, open_fabric, passes_over_metal, world_size
+from lia_live.train.locking import locked
 from lia_live.train.loop import Pace, Run
 from lia_live.train.objective import Perceptual
 from lia_live.train.perceptual import FixedFeatures, load_perceptual
