@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -111,6 +112,18 @@ def _fabric_class() -> type[Fabric]:
     # It would announce the precision and its own products; what runs is said by the run.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     return lightning_fabric.Fabric
+
+
+def leave(fabric: Fabric) -> None:
+    """All processes end their group together, when the first one has written what it had to.
+
+    Otherwise a process at its exit may find the others gone while its threads still listen to them: aborted.
+    """
+    if fabric.world_size == 1:
+        return
+    with suppress(RuntimeError):  # whoever failed before said so itself
+        fabric.barrier()
+    torch.distributed.destroy_process_group()
 
 
 def average_gradients(fabric: Fabric, parameters: list[torch.nn.Parameter]) -> None:

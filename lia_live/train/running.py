@@ -14,7 +14,13 @@ from lia_live.errors import ConfigError, DeviceError
 from lia_live.model import LIA, load_model, save_weights
 from lia_live.render.memory import keep_freed_memory
 from lia_live.train.data import Data
-from lia_live.train.devices import is_lost_connection, open_fabric, passes_over_metal, world_size
+from lia_live.train.devices import (
+    is_lost_connection,
+    leave,
+    open_fabric,
+    passes_over_metal,
+    world_size,
+)
 from lia_live.train.locking import locked
 from lia_live.train.loop import Pace, Run
 from lia_live.train.objective import Perceptual
@@ -116,6 +122,7 @@ def train(
             ) from error
         if not done:
             reporter.say(f"stopped at step {run.progress.total}; --resume goes on from there")
+            leave(fabric)
             return None
         out = job.folder / WEIGHTS
         if fabric.is_global_zero:
@@ -123,6 +130,7 @@ def train(
             licence = _licence(job, base)
             save_weights(model, out, name=job.name, licence=licence, dtype="float16")
             reporter.say(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+        leave(fabric)
         return out
 
 
