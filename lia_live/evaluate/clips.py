@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Final
 
 from lia_live.errors import LiaLiveError, MediaError, StorageError
 from lia_live.frame import Frame
+from lia_live.io.names import NaturalKey, natural
 from lia_live.io.stills import is_picture
 from lia_live.io.video import VideoReader, check_file
 
@@ -75,7 +75,7 @@ def find_clips(paths: list[Path]) -> tuple[list[Clip], list[Skipped]]:
         if not path.is_dir():
             clips.append(Clip(path))
             continue
-        for inside in sorted(path.iterdir(), key=_natural):
+        for inside in sorted(path.iterdir(), key=_by_name):
             if inside.name.startswith("."):
                 continue
             if inside.is_dir() or inside.suffix.lower() in VIDEOS:
@@ -100,7 +100,7 @@ def find_pictures(folder: Path) -> list[Path]:
         raise MediaError(
             f"{folder} is a folder without pictures", "name a folder of .png or .jpg portraits"
         )
-    return sorted(found, key=_natural)
+    return sorted(found, key=_by_name)
 
 
 def _told_apart(clips: list[Clip]) -> list[Clip]:
@@ -126,7 +126,7 @@ def _still_frames(folder: Path, limit: int) -> Iterator[Frame]:
             f"{folder.name} is a folder without pictures", "put a clip's frames in it, or a video"
         )
     shape: tuple[int, ...] | None = None
-    for number, path in enumerate(sorted(files, key=_natural)[:limit]):
+    for number, path in enumerate(sorted(files, key=_by_name)[:limit]):
         pixels = read_picture(path)
         if shape is not None and pixels.shape != shape:
             raise MediaError(
@@ -137,7 +137,5 @@ def _still_frames(folder: Path, limit: int) -> Iterator[Frame]:
         yield Frame(pixels, number / FRAMES_FPS, number)
 
 
-def _natural(path: Path) -> list[tuple[int, int, str]]:
-    """Sorts frame 10 after frame 9."""
-    pieces = re.split(r"(\d+)", path.name.lower())
-    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in pieces]
+def _by_name(path: Path) -> NaturalKey:
+    return natural(path.name)

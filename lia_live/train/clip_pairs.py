@@ -14,7 +14,7 @@ from torch.nn import functional
 from lia_live.errors import ConfigError
 from lia_live.train import mesh
 from lia_live.train.clips import Clips
-from lia_live.train.correspondence import correspondence, region_weights
+from lia_live.train.correspondence import correspondence, pixel_middles, region_weights
 from lia_live.train.motion import (
     BLINK_L,
     BLINK_R,
@@ -156,8 +156,7 @@ class ClipPairs:
             pictures = functional.avg_pool2d(pictures, 2)
         if pictures.shape[-1] == size and bool((zoom == 1).all()):
             return pictures
-        middle = (torch.arange(size, device=self.device) + 0.5) * (2 / size) - 1
-        plane = torch.stack(torch.meshgrid(middle, middle, indexing="xy"), -1)
+        plane = 2 * pixel_middles(size, self.device).permute(1, 2, 0) - 1
         grid = (plane - 2 * shift[:, None, None]) / zoom[:, None, None, None]
         return functional.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
 

@@ -34,10 +34,13 @@ def correspondence(
         & (grid.abs() <= 1).all(3)[:, None]
         & (place[:, 2:] <= there + HIDDEN_BEHIND)
     )
-    side = target.triangle.shape[-1]
-    middle = (torch.arange(side, device=points.device) + 0.5) / side
-    here = torch.stack(torch.meshgrid(middle, middle, indexing="xy"))
-    return place[:, :2] - here, valid
+    return place[:, :2] - pixel_middles(target.triangle.shape[-1], points.device), valid
+
+
+def pixel_middles(side: int, device: torch.device | str = "cpu") -> Tensor:
+    """(2, side, side): x, y of every pixel's middle as fractions of the picture."""
+    middle = (torch.arange(side, device=device) + 0.5) / side
+    return torch.stack(torch.meshgrid(middle, middle, indexing="xy"))
 
 
 def region_weights(target: Raster, regions: Tensor) -> Tensor:

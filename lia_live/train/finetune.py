@@ -20,10 +20,10 @@ from lia_live.train.locking import locked
 from lia_live.train.loop import Pace, Run
 from lia_live.train.losses import LossWeights
 from lia_live.train.material import Material, Test
-from lia_live.train.objective import Perceptual
 from lia_live.train.perceptual import FixedFeatures
-from lia_live.train.reporting import FolderReporter, lasting
+from lia_live.train.reporting import FolderReporter, Reporter, lasting
 from lia_live.train.schedule import Stage, TrainConfig
+from lia_live.train.settings import plain
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -116,26 +116,47 @@ def finetune(
     from lia_live.evaluate import compare, reconstruct
 
     keep_freed_memory()
-    with ExitStack() as closing:
-        closing.enter_context(locked(folder))
-        reporter = FolderReporter(folder, line, status)
-        closing.callback(reporter.close)
-        perceptual = FixedFeatures().to(fabric.device)
-        plan = _plan(folder, config, material, base, fabric, perceptual, line, stop)
-        if plan is None:
-            return None
-        run = Run(
-            _schedule(config, material, base, plan["steps"]),
+    perceptual = FixedFeatures().to(fabric.device)
+
+    def run_in(
+        where: Path,
+        steps: int,
+        checkpoint_s: float = math.inf,
+        reporter: Reporter | None = None,
+        resume: bool = False,
+    ) -> Run:
+        schedule = _schedule(config, steps, base, material.has_clip)
+        pace = Pace(checkpoint_s=checkpoint_s, measure_s=math.inf)
+        return Run(
+            schedule,
             material.data,
-            folder,
+            where,
             fabric,
             base=base,
             perceptual=perceptual,
             reporter=reporter,
-            pace=Pace(checkpoint_s=60.0, measure_s=math.inf),
-            resume=True,
+            pace=pace,
+            resume=resume,
         )
-        watch = _Watch(run, material.validation, folder, config, plan["steps"], base, line)
+
+    with ExitStack() as closing:
+        closing.enter_context(locked(folder))
+        reporter = FolderReporter(folder, line, status)
+        closing.callback(reporter.close)
+        asked = asked_for(config, material, base)
+        steps = _kept_plan(folder, asked)
+        if steps is None:
+            line("timing a few steps")
+            step_s = _step_seconds(folder, run_in, stop)
+            if step_s is None:
+                return None
+            steps = min(MOST_STEPS, max(LEAST_STEPS, round(config.minutes * 60 / step_s)))
+            line(f"{step_s:.2f} s a step: {steps} steps in {lasting(steps * step_s)}")
+            write_atomically(folder / PLAN, json.dumps({"asked": asked, "steps": steps}).encode())
+        else:
+            line(f"going on with the fine-tuning in {folder}")
+        run = run_in(folder, steps, 60.0, reporter, resume=True)
+        watch = _Watch(run, material.validation, folder, config, steps, base, line)
         began, before = time.monotonic(), run.progress.total
         ended = watch.done or run.train(lambda: watch.enough() or stop())
         if not ended and not watch.done:
@@ -263,59 +284,40 @@ def _read_checks(path: Path) -> list[Check]:
         return []
 
 
-def _plan(
-    folder: Path,
-    config: FinetuneConfig,
-    material: Material,
-    base: LIA,
-    fabric: Fabric,
-    perceptual: Perceptual,
-    line: Callable[[str], None],
-    stop: Callable[[], bool],
-) -> dict[str, Any] | None:
-    """How many steps fit the time: measured once, then kept, so that a resumed run has the same plan.
+def asked_for(config: FinetuneConfig, material: Material, base: LIA) -> dict[str, Any]:
+    """What a fine-tuning is one of; as JSON has it. Another one may not go on in its folder."""
+    return {
+        "config": plain(config),
+        "material": material.data.fingerprint,
+        "base": base.fingerprint,
+    }
 
-    None where ``stop`` ended the measuring.
+
+def _kept_plan(folder: Path, asked: dict[str, Any]) -> int | None:
+    """The number of steps that fit the time when this fine-tuning began; None where it begins now.
+
+    Measured once, so that a resumed run has the same plan. Raises ``ConfigError`` for another one's folder.
     """
-    asked = {"config": asdict(config), "material": material.data.fingerprint}
-    asked["base"] = base.fingerprint
-    asked = json.loads(json.dumps(asked))
     path = folder / PLAN
     try:
-        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if plan["asked"] == asked:
-            line(f"going on with the fine-tuning in {folder}")
-            return plan
+        plan = json.loads(path.read_text(encoding="utf-8"))
+        kept, steps = plan["asked"], int(plan["steps"])
     except FileNotFoundError:
-        pass
+        return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(
             f"{path} is damaged: {error}", f"remove {folder} and begin anew"
         ) from None
-    else:
+    if kept != asked:
         raise ConfigError(
             f"{folder} holds a fine-tuning of something else or with other settings",
             f"remove it, or name another --out (its folder is beside it: {folder.name})",
         )
-    line("timing a few steps")
-    step_s = _step_seconds(config, material, base, fabric, perceptual, folder, stop)
-    if step_s is None:
-        return None
-    steps = min(MOST_STEPS, max(LEAST_STEPS, round(config.minutes * 60 / step_s)))
-    line(f"{step_s:.2f} s a step: {steps} steps in {lasting(steps * step_s)}")
-    plan = {"asked": asked, "steps": steps}
-    write_atomically(path, json.dumps(plan).encode())
-    return plan
+    return steps
 
 
 def _step_seconds(
-    config: FinetuneConfig,
-    material: Material,
-    base: LIA,
-    fabric: Fabric,
-    perceptual: Perceptual,
-    folder: Path,
-    stop: Callable[[], bool],
+    folder: Path, run_in: Callable[[Path, int], Run], stop: Callable[[], bool]
 ) -> float | None:
     """Duration of a step in steady state, from a short run that leaves nothing behind; None if stopped."""
     marks: list[float] = []
@@ -325,21 +327,12 @@ def _step_seconds(
         return stop()
 
     with tempfile.TemporaryDirectory(dir=folder, prefix="timing-") as scratch:
-        trial = Run(
-            _schedule(config, material, base, 5),
-            material.data,
-            Path(scratch),
-            fabric,
-            base=base,
-            perceptual=perceptual,
-            pace=Pace(checkpoint_s=math.inf, measure_s=math.inf),
-        )
-        if not trial.train(mark):
+        if not run_in(Path(scratch), 5).train(mark):
             return None
     return max(1e-3, (marks[-1] - marks[1]) / (len(marks) - 2))
 
 
-def _schedule(config: FinetuneConfig, material: Material, base: LIA, steps: int) -> TrainConfig:
+def _schedule(config: FinetuneConfig, steps: int, base: LIA, has_clip: bool) -> TrainConfig:
     """One stage at the base's size."""
     stage = Stage(
         size=base.config.size,
@@ -351,7 +344,7 @@ def _schedule(config: FinetuneConfig, material: Material, base: LIA, steps: int)
         decay_from=0.5,
         losses=config.losses,
         region_share=0.5,
-        clips=config.clip_share if material.has_clip else 0.0,
+        clips=config.clip_share if has_clip else 0.0,
     )
     return TrainConfig(
         model=base.config,

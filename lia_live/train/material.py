@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -19,10 +18,13 @@ from lia_live.model import to_pixels
 from lia_live.train.clip_pairs import ClipPairs, ClipPairsConfig
 from lia_live.train.clips import Clips, starts_of
 from lia_live.train.clips import join as join_clips
-from lia_live.train.data import Data
+from lia_live.train.correspondence import pixel_middles
+from lia_live.train.data import Data, fingerprint
 from lia_live.train.motion import smooth_motion
 from lia_live.train.performer import Performer
 from lia_live.train.portraits import Portraits, join
+from lia_live.train.prepare_portrait import EYE_CORNERS
+from lia_live.train.prepared import Prepared
 
 HELD_OUT_SHARE: Final = 0.3
 """Of a clip's end: never trained on, decides whether the result is kept."""
@@ -88,18 +90,18 @@ def from_clip(avatar: Avatar, clips: Clips, device: torch.device | str = "cpu") 
     (first, end), *tests = spans
     shown = first if moment is None else moment
     training = _led_by(_cut(clip, first, end), clip, shown)
-    source, pictures = _pictures(clip.frames[shown : shown + 1])[0], _pictures(clip.frames)
+    pictures = [np.ascontiguousarray(frame) for frame in clip.frames.permute(0, 2, 3, 1).numpy()]
     portrait = _portrait(avatar)
     pairs = ClipPairs(
         join_clips([training, others]) if len(others) else training,
         device,
         ClipPairsConfig(first_source=0.5, reframe=0.3),
     )
-    validated, judged = (Test(source, pictures[start:stop]) for start, stop in tests)
+    validated, judged = (Test(pictures[shown], pictures[start:stop]) for start, stop in tests)
     seconds = float((clips.lengths / clips.fps).sum())
     is_moment = "of which the portrait is a moment" if moment is not None else "beside the portrait"
     return Material(
-        Data(Performer(portrait, device), pairs, None, _name(clips.frames, portrait.images)),
+        Data(Performer(portrait, device), pairs, None, fingerprint(Prepared(portrait, clips))),
         validated,
         judged,
         has_clip=True,
@@ -127,7 +129,7 @@ def from_pictures(
     size = avatar.crop.shape[0]
     photographs = f"{1 + len(distinct)} photographs" if distinct else "one photograph"
     return Material(
-        Data(Performer(trained, device), None, None, _name(trained.images)),
+        Data(Performer(trained, device), None, None, fingerprint(Prepared(trained, None))),
         _performed(tested[0], "validation", size),
         _performed(tested[1], "held out", size),
         has_clip=False,
@@ -154,12 +156,12 @@ def moment_of(avatar: Avatar, clip: Clips) -> int | None:
     if avatar.face_landmarks is None:
         return None
     side, small = clip.side, 64
-    eyes = clip.landmarks[:, [33, 263], :2]  # (F, 2, 2)
-    own = torch.tensor(avatar.face_landmarks)[[33, 263], :2] / avatar.crop.shape[0]
+    corners = list(EYE_CORNERS)
+    eyes = clip.landmarks[:, corners, :2]  # (F, 2, 2)
+    own = torch.tensor(avatar.face_landmarks)[corners, :2] / avatar.crop.shape[0]
     scale = (eyes[:, 1] - eyes[:, 0]).norm(dim=1) / side / (own[1] - own[0]).norm()  # (F,)
     offset = eyes.mean(1) / side - scale[:, None] * own.mean(0)  # (F, 2)
-    middle = (torch.arange(small) + 0.5) / small
-    plane = torch.stack(torch.meshgrid(middle, middle, indexing="xy"), -1)
+    plane = pixel_middles(small).permute(1, 2, 0)
     places = plane * scale[:, None, None, None] + offset[:, None, None]  # (F, small, small, 2)
     inside = ((places > 0) & (places < 1)).all(3).float()
     reduced = functional.interpolate(clip.frames.float(), size=(small, small), mode="area")
@@ -215,19 +217,6 @@ def _cut(clip: Clips, first: int, last: int) -> Clips:
     )
 
 
-def _pictures(frames: Tensor) -> list[Pixels]:
-    """(F, 3, S, S) uint8 -> (S, S, 3) each."""
-    return [np.ascontiguousarray(frame) for frame in frames.permute(0, 2, 3, 1).numpy()]
-
-
 def _rgb(frames: Tensor) -> list[Pixels]:
     """(F, 3, S, S) in [-1, 1] -> (S, S, 3) uint8 each."""
     return [np.ascontiguousarray(frame) for frame in to_pixels(frames)]
-
-
-def _name(*pictures: Tensor) -> str:
-    """16 hex digits of what is trained on: a resumed fine-tuning must find the same."""
-    digest = hashlib.sha256()
-    for part in pictures:
-        digest.update(part.contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]

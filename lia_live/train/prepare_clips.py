@@ -12,6 +12,7 @@ import torch
 
 from lia_live.errors import MediaError, StorageError
 from lia_live.frame import Pixels
+from lia_live.io.names import natural
 from lia_live.track import crop_square
 from lia_live.train.clips import Clips, join, starts_of
 from lia_live.train.prepare_config import PrepareConfig
@@ -23,7 +24,7 @@ from lia_live.train.prepare_frames import (
     VideoFrames,
     thinned,
 )
-from lia_live.train.prepare_names import PICTURES, natural
+from lia_live.train.prepare_names import PICTURES
 from lia_live.train.prepare_portrait import moved_into
 from lia_live.train.prepare_shots import Piece, follow, pieces_of
 

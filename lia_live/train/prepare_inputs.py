@@ -18,9 +18,10 @@ import numpy as np
 from lia_live.avatar.picture import HEIC_BRANDS, read_picture
 from lia_live.errors import LiaLiveError, MediaError, StorageError
 from lia_live.frame import Pixels
+from lia_live.io.names import natural
 from lia_live.io.stills import is_picture
 from lia_live.train.prepare_config import PrepareConfig
-from lia_live.train.prepare_names import PICTURES, VIDEOS, natural
+from lia_live.train.prepare_names import PICTURES, VIDEOS
 from lia_live.train.prepare_split import held_out
 
 Kind = Literal["picture", "video", "frames"]

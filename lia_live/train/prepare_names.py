@@ -1,8 +1,7 @@
-"""Names of files: which are pictures and videos by their suffix, and the order that people mean."""
+"""Which files are pictures and videos by the suffixes of their names."""
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 # fmt: off
@@ -14,10 +13,3 @@ VIDEOS: Final = frozenset((
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".3gp", ".ogv",
 ))
 # fmt: on
-
-
-def natural(name: str) -> tuple[list[list[tuple[int, int, str]]], str]:
-    """Sorts a name, or a path with / between its parts, so that 10 comes after 2."""
-    parts = [re.split(r"(\d+)", part.lower()) for part in name.split("/")]
-    keys = [[(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in part] for part in parts]
-    return keys, name  # 1 and 01, a and A: by their letters

@@ -10,8 +10,8 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from lia_live.errors import ConfigError
+from lia_live.io.names import natural
 from lia_live.train.prepare_config import PrepareConfig
-from lia_live.train.prepare_names import natural
 
 SPLITS: Final = ("train", "test")
 """Folders of the VoxCeleb, TaichiHD and TED layout: what is in the second is held out."""

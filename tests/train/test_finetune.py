@@ -23,12 +23,11 @@ from lia_live.io import VideoReader
 from lia_live.model import LIA, LIAConfig, load_model
 from lia_live.train.clips import Clips
 from lia_live.train.devices import open_fabric
-from lia_live.train.finetune import FinetuneConfig, _plan, finetune, verdict
+from lia_live.train.finetune import FinetuneConfig, asked_for, finetune, verdict
 from lia_live.train.finetune_report import write_report
 from lia_live.train.growth import start
 from lia_live.train.losses import LossWeights
 from lia_live.train.material import Material, from_clip, from_pictures, moment_of
-from lia_live.train.perceptual import FixedFeatures
 from lia_live.train.portraits import Portraits
 from lia_live.train.prepare_clips import prepare_clip
 from lia_live.train.prepare_config import ClipConfig, PrepareConfig
@@ -166,7 +165,7 @@ def test_it_gets_better_on_held_out_frames_and_says_by_how_much(
 ) -> None:
     material = from_clip(of_clip, clip)
     lines: list[str] = []
-    planned(tmp_path, material, base, fabric, steps=100)
+    planned(tmp_path, material, base, steps=100)
     outcome = finetune(material, base, tmp_path, QUICK, fabric=fabric, line=lines.append)
     assert outcome is not None
     assert outcome.network is not None, outcome.reason
@@ -231,15 +230,10 @@ def test_the_guard(after: Figures, kept: bool) -> None:
     assert verdict(figures_with(l1=0.05, akd=2.0), after)[0] is kept
 
 
-def planned(
-    folder: Path, material: Material, base: LIA, fabric: Fabric, steps: int, config=QUICK
-) -> None:
+def planned(folder: Path, material: Material, base: LIA, steps: int) -> None:
     """Fix the number of steps, which a busy machine would make fewer."""
-    plan = _plan(
-        folder, config, material, base, fabric, FixedFeatures(), lambda _: None, lambda: False
-    )
-    assert plan is not None
-    (folder / "plan.json").write_text(json.dumps({**plan, "steps": steps}))
+    plan = {"asked": asked_for(QUICK, material, base), "steps": steps}
+    (folder / "plan.json").write_text(json.dumps(plan))
 
 
 def test_a_stopped_fine_tuning_goes_on_and_ends_the_same(
@@ -249,7 +243,7 @@ def test_a_stopped_fine_tuning_goes_on_and_ends_the_same(
     whole, parted = tmp_path / "whole", tmp_path / "parted"
     for folder in (whole, parted):
         folder.mkdir()
-        planned(folder, material, base, fabric, steps=24)
+        planned(folder, material, base, steps=24)
     assert finetune(material, base, whole, QUICK, fabric=fabric, line=lambda _: None) is not None
     steps = iter(range(10**6))
     ended = finetune(
@@ -276,7 +270,7 @@ def test_one_photograph_is_enough(
     assert "nothing real was held out" in material.tested_on
     first, second = material.validation.real[10], material.held_out.real[10]
     assert not np.array_equal(first, second)  # other performances of the same picture
-    planned(tmp_path, material, base, fabric, steps=40)
+    planned(tmp_path, material, base, steps=40)
     outcome = finetune(material, base, tmp_path, QUICK, fabric=fabric, line=lambda _: None)
     assert outcome is not None
     assert outcome.after.l1 < outcome.before.l1, outcome.reason

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from lia_live.errors import ConfigError, MediaError
+from lia_live.io.names import natural
 from lia_live.train.prepare_config import PrepareConfig
 from lia_live.train.prepare_inputs import Item, find_items, frames_of
-from lia_live.train.prepare_names import natural
 from lia_live.train.prepare_split import held_out
 from tests.train import moving
 
