@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -105,15 +106,11 @@ def open_portrait(portrait: Portrait, model: LIA | None, face: int | None = None
     from lia_live.avatar import Avatar
 
     path = portrait.path
-    try:
+    with naming(path):
         if model is None or path.suffix.lower() == BUNDLE:
             avatar = Avatar.load(path, model)
         else:
             avatar = Avatar.from_image(path, model, face=face)
-    except (AvatarError, MediaError) as error:
-        if path.name in error.message:
-            raise
-        raise type(error)(f"{path}: {error.message}", error.hint) from error
     for note in avatar.notes:
         print(f"note: {path.name}: {note}", file=sys.stderr)
     return avatar.with_consent(portrait.consent)
@@ -123,3 +120,14 @@ def _label(bundle: Path) -> Label:
     from lia_live.avatar import read_label
 
     return read_label(bundle)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Whatever is said against a file in this block says which file, too."""
+    try:
+        yield
+    except (AvatarError, MediaError) as error:
+        if path.name in error.message:
+            raise
+        raise type(error)(f"{path}: {error.message}", error.hint) from error

@@ -10,7 +10,7 @@ import torch
 
 from lia_live.avatar import Avatar
 from lia_live.avatar.picture import decode_picture
-from lia_live.cli.portraits import PICTURES, Portrait
+from lia_live.cli.portraits import PICTURES, Portrait, naming
 from lia_live.cli.status import StatusLine
 from lia_live.errors import MediaError
 from lia_live.model import LIA, load_model
@@ -89,7 +89,8 @@ def _gather(
         line.show(f"looking for the face in {job.video.name}; Ctrl-C stops")
         clips = ClipConfig(side=size, max_s=60.0)
         config = PrepareConfig(side=size, framing=framing, clips=clips)
-        pieces, remarks = prepare_pieces(job.video, config, stop=stop)
+        with naming(job.video):
+            pieces, remarks = prepare_pieces(job.video, config, stop=stop)
         for remark in remarks:
             line.say(f"left out: {remark}")
         return from_clip(avatar, pieces, device)

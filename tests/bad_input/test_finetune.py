@@ -44,7 +44,8 @@ def test_a_text_file_that_is_called_a_video(finetune, tmp_path: Path) -> None:
 
 
 def test_a_picture_in_place_of_the_video(finetune, files) -> None:
-    finetune(3, video=files / "me.png")
+    what, _ = finetune(3, video=files / "me.png")
+    assert "me.png" in what
 
 
 def test_a_video_that_is_not_there(finetune, tmp_path: Path) -> None:
@@ -72,7 +73,9 @@ def test_a_portrait_without_a_face(finetune, tmp_path: Path) -> None:
 
 
 def test_both_sources_at_once(finetune, files, tmp_path: Path) -> None:
-    finetune(2, video=files / "clip.mp4", images=tmp_path)
+    what, to_do = finetune(2, video=files / "clip.mp4", images=tmp_path)
+    assert "--video and --images" in what
+    assert "one of them" in to_do
 
 
 def test_ranges_and_names(finetune, tmp_path: Path) -> None:
