@@ -32,8 +32,12 @@ class Interrupts:
         self._wakers: list[int] = []
 
     @contextmanager
-    def installed(self) -> Iterator[Interrupts]:
-        """Take the signals over, and give them back. Does nothing off the main thread."""
+    def installed(self, *, process_ends: bool = False) -> Iterator[Interrupts]:
+        """Take the signals over, and give them back. Does nothing off the main thread.
+
+        ``process_ends``: nothing but the interpreter's own end comes after. Once interrupted, a further Ctrl-C is
+        ignored there: it would kill the process and turn its exit code into a signal's. SIGTERM still ends it.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
@@ -45,7 +49,8 @@ class Interrupts:
             yield self
         finally:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                over = process_ends and self.pending and number == signal.SIGINT
+                signal.signal(number, signal.SIG_IGN if over else handler)
 
     @contextmanager
     def deferred(self, stop: Callable[[], None] | None = None) -> Iterator[None]:

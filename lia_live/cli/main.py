@@ -49,7 +49,10 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".avatar")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The program. ``argv``: the words after the program's name; returns the exit code."""
+    """The program. ``argv``: the words after the program's name, None: this process's own, which then ends.
+
+    Returns the exit code.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
@@ -57,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # an old Windows console knows no arrow
     try:
-        with interrupts.installed():
+        with interrupts.installed(process_ends=argv is None):
             code = _dispatch(words, interrupts)
             if sys.stdout is not None:
                 sys.stdout.flush()

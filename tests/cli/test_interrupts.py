@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -89,3 +91,23 @@ def test_handlers_are_given_back():
     with Interrupts().installed():
         assert signal.getsignal(signal.SIGTERM) is not before
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("ends, code", ((True, 130), (False, -signal.SIGINT)))
+def test_an_interrupted_process_ends_with_its_own_code(ends, code):
+    """Ctrl-C once more while the interpreter takes itself down: its handlers are gone by then."""
+    program = f"""
+import os, signal, sys
+from lia_live.cli.interrupts import Interrupts
+class Late:
+    def __del__(self, kill=os.kill, me=os.getpid(), number=signal.SIGINT):
+        kill(me, number)
+try:
+    with Interrupts().installed(process_ends={ends}):
+        os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    sys.late = Late()  # goes with the interpreter, after its signal handlers
+    sys.exit(130)
+"""
+    done = subprocess.run([sys.executable, "-c", program], timeout=60)
+    assert done.returncode == code
