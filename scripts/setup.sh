@@ -7,7 +7,7 @@ cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
 venv=.venv
 stamp=$venv/.lia-live-setup
 
-# Library that is loaded -> Debian package that holds it. A browser joins them with its first test.
+# Library that is loaded -> Debian package that holds it.
 libraries=(libGL.so.1:libgl1 libgthread-2.0.so.0:libglib2.0-0)
 
 say() { printf 'set-up: %s\n' "$*"; }
@@ -34,6 +34,8 @@ missing_packages() {
     for entry in "${libraries[@]}"; do
         "$python" -c "import ctypes; ctypes.CDLL('${entry%%:*}')" 2>/dev/null || echo "${entry##*:}"
     done
+    # the tests open the page in a real browser
+    command -v chromium chromium-browser google-chrome >/dev/null || echo chromium
     "$python" -c 'import ensurepip, venv' 2>/dev/null || echo "$("$python" -c \
         'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
 }
@@ -68,7 +70,7 @@ make_environment() {
     fi
     local pip=("$venv/bin/python" -m pip --disable-pip-version-check -qq install -c constraints.txt)
     "${pip[@]}" pip setuptools
-    "${pip[@]}" --no-build-isolation -e ".[dev,train]"
+    "${pip[@]}" --no-build-isolation -e ".[dev,openvino,train]"
     # server/ under the name it is imported by, where the type checker looks (pyproject, mypy_path).
     mkdir -p "$venv/mapped"
     ln -sfn ../../server "$venv/mapped/lia_live_server"
