@@ -11,22 +11,20 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import Module
 from torch.nn import functional as F
 
-from lia_live.model.layers import (
-    DEMODULATION_EPS,
-    GAIN,
-    LEAK,
-    ModulatedConv2d,
-    StyledConv,
-    ToFlow,
-    ToRGB,
-)
+from lia_live.model.layers import DEMODULATION_EPS, GAIN, LEAK, StyledConv, ToFlow, ToRGB
 from lia_live.model.lia import LIA, Look
 from lia_live.model.synthesis import Synthesis
+from lia_live.render.folding import (
+    Styles,
+    activated,
+    constant_input,
+    numbers,
+    styled_bias,
+    styled_weight,
+)
 from lia_live.render.kernels import CHANNELS_LAST, Conv, UpConv, convolve
-from lia_live.render.motion_encoder import activated
 from lia_live.render.sampling import FinestSampler, Sampler, double, doubling_matrix, to_table
 
 LEVELS_OF_GREY = 127.5
@@ -60,18 +58,11 @@ class FastSynthesis:
         self.device = device
         decoder = model.dec
         config = model.config
-        styled = [decoder.conv1, *decoder.convs]
-        modulated = [_modulated(layer) for layer in (*styled, *decoder.to_flows)]
-        rows, offsets = zip(*(_modulation(conv) for conv in modulated), strict=True)
-        self._rows = torch.cat(rows)  # (T, latent), float64
-        self._offsets = torch.cat(offsets)  # (T,), float64
-        self._first_flow = len(styled)  # index of its style
-        self._splits = [row.shape[0] for row in rows]
-        basis = decoder.direction.basis().detach().double().cpu()
-        response = self._rows @ basis  # (T, motion_dim)
-        self._response = response.float().to(device)
-        self._start = _constant_input(decoder)  # (C(4)·16, C(4))
-        self._start_response = (self._start @ response[: self._splits[0]]).float().to(device)
+        self._styles = Styles(model)
+        first = self._styles.sizes[0]
+        self._response = self._styles.response.float().to(device)  # (T, motion_dim)
+        self._start = constant_input(decoder)  # (16·C(4), C(4))
+        self._start_response = (self._start @ self._styles.response[:first]).float().to(device)
         self._first = _Demodulation(decoder.conv1, device)
         levels = config.resolutions()
         self._levels = [
@@ -83,14 +74,13 @@ class FastSynthesis:
 
     def load(self, look: Look) -> FastAvatar:
         """Prepare an avatar of batch 1."""
-        latent = look.latent.detach().double().cpu()[0]
-        styles = self._rows @ latent + self._offsets
+        styles = self._styles.of(look.latent[0])
         *coarse, finest = (f.detach().float().to(self.device) for f in look.features)
         colours = self._levels[-1].colour_weight  # (3, C)
         projected = F.conv2d(finest, colours[:, :, None, None])
         return FastAvatar(
             owner=self,
-            start=(self._start @ styles[: self._splits[0]]).float().to(self.device),
+            start=(self._start @ styles[: self._styles.sizes[0]]).float().to(self.device),
             styles=styles.float().to(self.device),
             features=(*(to_table(f) for f in coarse), projected.contiguous()),
         )
@@ -102,7 +92,7 @@ class FastSynthesis:
 
     def planes(self, avatar: FastAvatar, alpha: Tensor) -> Tensor:
         """(motion_dim,) -> (6, S, S): raw flow x and y (doubled), raw mask, red, green, blue in 0..255."""
-        styles = torch.addmv(avatar.styles, self._response, alpha).split(self._splits)
+        styles = torch.addmv(avatar.styles, self._response, alpha).split(self._styles.sizes)
         x = torch.addmv(avatar.start, self._start_response, alpha)
         x = x.view(1, 4, 4, -1).permute(0, 3, 1, 2)  # (1, C, 4, 4) channels last
         x = self._first.activate(x, styles[0])
@@ -114,7 +104,7 @@ class FastSynthesis:
                 feature,
                 styles[2 * index + 1],
                 styles[2 * index + 2],
-                styles[self._first_flow + index],
+                styles[self._styles.first_flow + index],
             )
         assert planes is not None
         return planes
@@ -124,11 +114,11 @@ class _Demodulation:
     """d = sqrt(2) / norm of each modulated filter, and the activation that it belongs to."""
 
     def __init__(self, styled: StyledConv, device: torch.device) -> None:
-        weight = _weight(styled.conv)
+        weight = styled_weight(styled.conv)
         energy = weight.square().sum((2, 3)) / GAIN**2  # (C_out, C_in)
         self.energy = energy.float().to(device)
         self.eps = torch.full((weight.shape[0],), DEMODULATION_EPS / GAIN**2, device=device)
-        self.bias = (_bias(styled) * GAIN).float().to(device)
+        self.bias = (styled_bias(styled) * GAIN).float().to(device)
 
     def __call__(self, style: Tensor) -> Tensor:
         """(C_in,) -> (C_out,) float32."""
@@ -152,8 +142,8 @@ class _Level:
         self.dtype, self.fused, self.last = dtype, fused, last
         self.up, self.flat = _Demodulation(up, device), _Demodulation(flat, device)
         self.up_bias, self.flat_bias = self.up.bias.to(dtype), self.flat.bias.to(dtype)
-        up_weight = _weight(up.conv).transpose(0, 1).float().to(device).contiguous()
-        flat_weight = _weight(flat.conv).float().to(device)
+        up_weight = styled_weight(up.conv).transpose(0, 1).float().to(device).contiguous()
+        flat_weight = styled_weight(flat.conv).float().to(device)
         self.channels = flat_weight.shape[0]
         # Styles go onto the weights or onto the activations, whichever is less to multiply.
         self.styled_weights = flat_weight.numel() < HEAVY_WEIGHTS * self.channels * resolution**2
@@ -172,12 +162,14 @@ class _Level:
         assert isinstance(flow, ToFlow) and isinstance(colour, ToRGB)
         # tanh(x) = 2·sigmoid(2x) - 1: with the flow rows doubled, one sigmoid squashes flow and mask alike
         twice = torch.tensor([2.0, 2.0, 1.0], dtype=torch.float64)[:, None]
-        self.flow_weight = (_weight(flow.conv)[:, :, 0, 0] * twice).float().to(device)  # (3, C)
-        flow_bias = flow.bias.detach().double().cpu().view(3, 1) * twice
+        self.flow_weight = (
+            (styled_weight(flow.conv)[:, :, 0, 0] * twice).float().to(device)
+        )  # (3, C)
+        flow_bias = numbers(flow.bias).view(3, 1) * twice
         weight, bias = activated(colour.conv, GAIN * LEVELS_OF_GREY)
         self.colour_weight = weight[:, :, 0, 0].float().to(device)  # (3, C)
         self.colour_bias = bias.float().to(device).view(3, 1)
-        offset = colour.bias.detach().double().cpu().view(3, 1) * LEVELS_OF_GREY
+        offset = numbers(colour.bias).view(3, 1) * LEVELS_OF_GREY
         if last:
             offset = offset + LEVELS_OF_GREY
         self.offsets = torch.cat((flow_bias, offset)).float().to(device)[..., None]  # (6, 1, 1)
@@ -232,31 +224,3 @@ class _Level:
             return convolve(x, weight, self.flat_bias, [1, 1], [1, 1], 1, True, self.fused)
         x = self.flat_conv(x * flat_style[:, None, None].to(self.dtype))
         return self.flat.activate(x.float(), flat_style).to(self.dtype)
-
-
-def _weight(conv: ModulatedConv2d) -> Tensor:
-    """(C_out, C_in, k, k) as it acts before modulation, float64 on cpu."""
-    return conv.weight.detach().double().cpu()[0] * conv.scale
-
-
-def _modulated(layer: Module) -> ModulatedConv2d:
-    assert isinstance(layer, StyledConv | ToFlow)
-    return layer.conv
-
-
-def _bias(styled: StyledConv) -> Tensor:
-    return styled.activate.bias.detach().double().cpu().flatten()
-
-
-def _modulation(conv: ModulatedConv2d) -> tuple[Tensor, Tensor]:
-    """Style as an affine map of the latent code: (C_in, latent), (C_in,), float64."""
-    layer = conv.modulation
-    return layer.weight.detach().double().cpu() * layer.scale, layer.bias.detach().double().cpu()
-
-
-def _constant_input(decoder: Synthesis) -> Tensor:
-    """(16·C_out, C_in): what each input channel of the constant adds to each position of conv1, float64."""
-    weight = _weight(decoder.conv1.conv)  # (C_out, C_in, 3, 3)
-    constant = decoder.input.input.detach().double().cpu()  # (1, C_in, 4, 4)
-    patches = F.unfold(constant, 3, padding=1).view(constant.shape[1], 9, 16)  # (C_in, 9, 16)
-    return torch.einsum("oik,ikp->poi", weight.flatten(2), patches).flatten(0, 1)
