@@ -78,6 +78,8 @@ def test_wheel_installs_into_an_empty_environment_and_runs_the_demo(tmp_path: Pa
         "lia_live/weights/MODEL_CARD.md",
         "lia_live_server/__init__.py",
         "lia_live_server/client_web/index.html",
+        "lia_live_server/client_web/css/page.css",
+        "lia_live_server/client_web/js/main.js",
     } <= packed
     assert not [name for name in packed if name.startswith(("server/", "tests/", "client_web/"))]
     assert wheel.stat().st_size < 40e6
@@ -86,7 +88,7 @@ def test_wheel_installs_into_an_empty_environment_and_runs_the_demo(tmp_path: Pa
     home = tmp_path / "home"
     home.mkdir()
     page = "import lia_live_server as s; print((s.client_directory() / 'index.html').read_text())"
-    assert "lia-live demo" in run(programs / "python", "-c", page, cwd=home)
+    assert 'id="start"' in run(programs / "python", "-c", page, cwd=home)
 
     run(programs / "lia-live", "demo", cwd=home)
     shown = frames(home / "demo.mp4")
