@@ -1,12 +1,25 @@
-"""The browser side of lia-live. In this release only its page: where it lies, in wheel and checkout alike."""
+"""The browser side of lia-live: an ASGI application, its sessions, and where its page lies.
+
+    app = create_app(ServerConfig(), lia_live.load_model("default"), avatars)
+
+What is imported here is light; ``create_app`` brings torch, mediapipe and aiortc when it is first asked for.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lia_live.errors import StorageError
 
-__all__ = ["client_directory"]
+if TYPE_CHECKING:
+    from lia_live_server.app import create_app
+    from lia_live_server.config import ServerConfig
+
+__all__ = ["ServerConfig", "client_directory", "create_app"]
+
+_HOMES = {"ServerConfig": "lia_live_server.config", "create_app": "lia_live_server.app"}
 
 
 def client_directory() -> Path:
@@ -21,3 +34,11 @@ def client_directory() -> Path:
     raise StorageError(
         "the browser page is missing from this installation", "install lia-live again"
     )
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = found
+    return found

@@ -40,6 +40,11 @@ class Networks:
             self._model = load_model(self.settings.weights, self.settings.device)
         return self._model
 
+    @property
+    def loaded(self) -> LIA | None:
+        """The weights, if an avatar has needed them so far."""
+        return self._model
+
     def renderer(self) -> Renderer | None:
         """Of the weights, opened once; None while no avatar has needed them."""
         if self._renderer is None and self._model is not None:

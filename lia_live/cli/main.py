@@ -19,6 +19,7 @@ from lia_live.cli import (
     evaluate,
     finetune,
     run,
+    serve,
     train,
     train_fetch,
     train_prepare,
@@ -31,6 +32,7 @@ from lia_live.errors import ConfigError
 
 COMMANDS: tuple[Command, ...] = (
     run.COMMAND,
+    serve.COMMAND,
     demo.COMMAND,
     animate.COMMAND,
     avatar.BUILD,

@@ -96,16 +96,33 @@ class Performer:
 
     def render(self, code: Codes, captured_at: float | None) -> AvatarPicture:
         """The avatar in that pose. Raises ``ValueError`` when the renderer's answer is not one picture."""
-        renderer = self._avatar.network.renderer
-        pictures = renderer.render([self._avatar.loaded], code[None])
-        size = renderer.config.size
-        if np.shape(pictures) != (1, size, size, 3) or pictures.dtype != np.uint8:
-            raise ValueError(
-                f"a rendered picture must be {(1, size, size, 3)} uint8, "
-                f"got {np.shape(pictures)} {pictures.dtype}"
-            )
-        # A copy: the renderer may reuse its buffer while the output thread still reads this one.
-        return AvatarPicture(pictures[0].copy(), self._avatar.picture, captured_at)
+        return render_together([(self, code, captured_at)])[0]
+
+
+def render_together(
+    poses: Sequence[tuple[Performer, Codes, float | None]],
+) -> list[AvatarPicture]:
+    """Several performers' avatars, each in its code (M,), in one call of the one network that shows them all.
+
+    The third of each: when the frame was captured that moved it. Raises ``ValueError`` when the renderer's
+    answer is not one picture for each.
+    """
+    avatars = [performer.avatar for performer, _, _ in poses]
+    renderer = avatars[0].network.renderer
+    codes = np.stack([code for _, code, _ in poses])
+    pictures = renderer.render([avatar.loaded for avatar in avatars], codes)
+    size = renderer.config.size
+    expected = (len(poses), size, size, 3)
+    if np.shape(pictures) != expected or pictures.dtype != np.uint8:
+        raise ValueError(
+            f"a rendered picture must be {expected} uint8, "
+            f"got {np.shape(pictures)} {pictures.dtype}"
+        )
+    # Copies: the renderer may reuse its buffer while the output thread still reads these.
+    return [
+        AvatarPicture(pixels.copy(), avatar.picture, captured_at)
+        for pixels, avatar, (_, _, captured_at) in zip(pictures, avatars, poses, strict=True)
+    ]
 
 
 def samples_of(observations: Iterable[Observation]) -> list[Sample]:

@@ -1,0 +1,114 @@
+"""Portraits that visitors bring: decoded in a child process without rights, built into an avatar of one session."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from lia_live.avatar import Avatar, is_consent
+from lia_live.errors import LiaLiveError
+from lia_live.frame import Pixels
+from lia_live_server import upload_child
+from lia_live_server.protocol import NAME_CHARACTERS, ProtocolError
+
+if TYPE_CHECKING:
+    from lia_live.model import LIA
+    from lia_live_server.gallery import Entry, Gallery
+    from lia_live_server.session import Session
+
+CHILD_S: Final = 20.0
+MOST_A_SESSION: Final = 4
+
+
+@dataclass(frozen=True)
+class UploadLimits:
+    """What a portrait may be."""
+
+    most_bytes: int = 10 * 2**20
+    most_pixels: int = upload_child.MOST_PIXELS
+
+
+class Uploads:
+    """Event loop only; the slow parts run elsewhere, one at a time."""
+
+    def __init__(self, gallery: Gallery, model: LIA) -> None:
+        self._gallery, self._model = gallery, model
+        self._one = asyncio.Lock()
+
+    async def take(self, session: Session, data: bytes, consent: str, name: str) -> Entry:
+        """The avatar of the picture in ``data``, for this session. Raises ``ProtocolError``."""
+        if not is_consent(consent):
+            raise ProtocolError(
+                "consent",
+                "whose portrait it is has not been answered",
+                "say me, permission or not-a-person",
+            )
+        if session.uploads >= MOST_A_SESSION:
+            raise ProtocolError(
+                "too_many",
+                f"a session brings {MOST_A_SESSION} portraits at most",
+                "start again for more",
+            )
+        session.uploads += 1
+        name = " ".join(name.split())[:NAME_CHARACTERS] or "my portrait"
+        async with self._one:
+            try:
+                pixels = await decoded(data)
+                loop = asyncio.get_running_loop()
+                avatar = await loop.run_in_executor(self._gallery.thread, self._built, pixels, name)
+                avatar = avatar.with_consent(consent)
+            except LiaLiveError as error:
+                session.uploads -= 1
+                raise ProtocolError("picture", error.message, error.hint) from error
+        return self._gallery.add(avatar, session.name, secrets.token_urlsafe(16))
+
+    def _built(self, pixels: Pixels, name: str) -> Avatar:
+        return Avatar.from_image(pixels, self._model, name=name)
+
+
+async def decoded(data: bytes) -> Pixels:
+    """(H, W, 3) uint8 RGB of a picture file, at most 2048 on the long side. Raises ``ProtocolError``."""
+    with tempfile.TemporaryDirectory(prefix="lia-live-") as folder:
+        file = Path(folder) / "picture"
+        await asyncio.to_thread(file.write_bytes, data)
+        environment = {
+            k: os.environ[k] for k in ("SYSTEMROOT", "SYSTEMDRIVE", "WINDIR") if k in os.environ
+        }
+        environment |= {"HOME": folder, "TMPDIR": folder, "OMP_NUM_THREADS": "1"}
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", str(Path(upload_child.__file__).resolve()), str(file),
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL, cwd=folder, env=environment,
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(CHILD_S):
+                out, _ = await child.communicate()
+        except TimeoutError:
+            raise _no_picture("reading it took too long") from None
+        finally:
+            if child.returncode is None:
+                child.kill()
+                await child.wait()
+    head, _, body = out.partition(b"\n")
+    words = head.decode("ascii", "replace").split(maxsplit=1)
+    if child.returncode == upload_child.REFUSED and words[:1] == ["no"]:
+        raise _no_picture(words[1] if len(words) > 1 else "it cannot be read")
+    try:
+        height, width = (int(word) for word in head.split())
+        return np.frombuffer(body, np.uint8).reshape(height, width, 3).copy()
+    except ValueError:
+        raise _no_picture("it cannot be read") from None
+
+
+def _no_picture(why: str) -> ProtocolError:
+    return ProtocolError(
+        "picture", f"this is no usable picture: {why}", "choose a JPEG, PNG or WebP portrait"
+    )
