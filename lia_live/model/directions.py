@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lia_live.model.config import LIAConfig
+from lia_live.model.layers import unit_normal
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class MotionDictionary(nn.Module):
 
     def __init__(self, config: LIAConfig) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(config.latent_dim, config.motion_dim))
+        self.weight = unit_normal(config.latent_dim, config.motion_dim)
 
     def basis(self) -> Tensor:
         """Q (latent_dim, motion_dim). LAPACK's Householder QR with its own signs, which trained decoders rely on."""

@@ -28,8 +28,17 @@ DEMODULATION_EPS = 1e-8
 
 def fir_kernel(gain: float = 1.0) -> Tensor:
     """The (4, 4) binomial low-pass: outer([1, 3, 3, 1]) / 64, times ``gain`` (4 after zero insertion)."""
-    taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
-    return torch.outer(taps, taps) / 64.0 * gain
+    taps = (1.0, 3.0, 3.0, 1.0)
+    return torch.tensor([[a * b / 64.0 * gain for b in taps] for a in taps])
+
+
+def unit_normal(*shape: int) -> nn.Parameter:
+    """A weight before training. On the device "meta" (a file follows) it is its shape alone.
+
+    Arithmetic on that device makes torch import its compiler: more than a second of every start.
+    """
+    start = torch.empty(shape)
+    return nn.Parameter(start if start.is_meta else start.normal_())
 
 
 def fir(x: Tensor, kernel: Tensor, pad: int) -> Tensor:
@@ -66,7 +75,7 @@ class EqualConv2d(nn.Module):
         self, inputs: int, outputs: int, size: int, stride: int = 1, padding: int = 0
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, size, size))
+        self.weight = unit_normal(outputs, inputs, size, size)
         self.scale = 1 / math.sqrt(inputs * size**2)
         self.stride = stride
         self.padding = padding
@@ -83,7 +92,7 @@ class EqualLinear(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, bias: float = 0.0) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs))
+        self.weight = unit_normal(outputs, inputs)
         self.bias = nn.Parameter(torch.full((outputs,), bias))
         self.scale = 1 / math.sqrt(inputs)
 
@@ -211,7 +220,7 @@ class ModulatedConv2d(nn.Module):
         up: bool = False,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(1, outputs, inputs, size, size))
+        self.weight = unit_normal(1, outputs, inputs, size, size)
         self.modulation = EqualLinear(latent_dim, inputs, bias=1.0)
         self.scale = 1 / math.sqrt(inputs * size**2)
         self.padding = size // 2

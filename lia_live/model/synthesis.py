@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from lia_live.model.config import LIAConfig
 from lia_live.model.directions import MotionDictionary
-from lia_live.model.layers import StyledConv, ToFlow, ToRGB
+from lia_live.model.layers import StyledConv, ToFlow, ToRGB, unit_normal
 
 
 class ConstantInput(nn.Module):
@@ -16,7 +16,7 @@ class ConstantInput(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.input = nn.Parameter(torch.randn(1, channels, 4, 4))
+        self.input = unit_normal(1, channels, 4, 4)
 
 
 def identity_grid(resolution: int, like: Tensor) -> Tensor:
