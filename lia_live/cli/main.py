@@ -14,6 +14,7 @@ from pathlib import Path
 from lia_live.cli import (
     animate,
     avatar,
+    bench,
     demo,
     doctor,
     evaluate,
@@ -45,6 +46,7 @@ COMMANDS: tuple[Command, ...] = (
     train_fetch.COMMAND,
     evaluate.COMMAND,
     doctor.COMMAND,
+    bench.COMMAND,
 )
 _BY_NAME = {command.name: command for command in COMMANDS}
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".avatar")

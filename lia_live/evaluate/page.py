@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from lia_live.evaluate.bars import bars
 from lia_live.evaluate.chart import chart
 from lia_live.frame import Pixels
 
@@ -125,6 +126,10 @@ class Page:
         Raises ``ValueError`` where a series is not as long as ``x``.
         """
         self._figure(caption, chart(series, x, unit, caption))
+
+    def bars(self, caption: str, values: Mapping[str, float], unit: str = "") -> None:
+        """Lengths side by side, one a name, none negative; NaN and infinity are a dash."""
+        self._figure(caption, bars(values, unit, caption))
 
     def save(self, path: str | Path) -> None:
         """Write the file, whole or not at all. Raises ``StorageError``."""
