@@ -1,33 +1,21 @@
-"""Which engine runs the network, in which precision, on how many threads: chosen by measuring."""
+"""Opening a renderer: the engine, precision and threads that were asked for, or the fastest there are."""
 
 from __future__ import annotations
 
-import os
-import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 
 from lia_live.errors import ConfigError
-from lia_live.frame import Pixels
 from lia_live.model.lia import LIA
-from lia_live.model.pixels import to_pixels, to_tensor
+from lia_live.render.agreement import Trial
+from lia_live.render.choice import PRECISIONS, Choice, available
+from lia_live.render.choosing import choose
 from lia_live.render.interface import Renderer
-from lia_live.render.kernels import onednn_works
 from lia_live.render.memory import keep_freed_memory
-from lia_live.render.torch_renderer import Precision, TorchRenderer
-
-WORTH_A_THREAD = 0.8
-"""A further thread must bring the time of a frame below this fraction: capture and tracking want cores too."""
-MOST_THREADS = 8
-MEASURE_S = 0.3
-"""Time spent on measuring one thread count, beyond the first frame."""
-BF16_PSNR_DB = 38.0
-"""bf16 is taken only where its probe picture is at least this close to fp32."""
-BF16_ALPHA = 0.01
-"""... and where no coefficient is off by more than this fraction of its range."""
+from lia_live.render.openvino_renderer import OpenVinoRenderer
+from lia_live.render.remembered import Notebook, circumstances
+from lia_live.render.torch_renderer import TorchRenderer
 
 
 def open_renderer(
@@ -41,107 +29,102 @@ def open_renderer(
 ) -> Renderer:
     """The renderer for ``model``.
 
+    ``engine``: "torch", "openvino" (cpu only), or "auto"; ``precision``: one of ``PRECISIONS``, or "auto". What is
+    left to "auto" is measured at the first start and remembered for the next ones; a precision other than
+    fp32 is taken only if a probe agrees with fp32. What is asked for by name is taken as it is.
     ``threads``: of the convolutions on a cpu; None measures a few frames and takes no more than pay.
-    ``precision``: "fp32", "bf16", or "auto": bf16 on a cpu that computes in it, if a probe agrees with fp32.
     ``device``: where it runs, None: where the model is; a model on the cpu can be run anywhere and stays there.
-    ``beside``: another one that is at work. A network of the same shape takes its thread count: measuring
+    ``beside``: another one that is at work. A network of the same shape runs as that one does: measuring
     would disturb it, and be disturbed by it.
     torch's thread count is one for the process: the renderer sets it on every thread that calls it.
-    Raises ``ConfigError`` for an unknown engine or precision.
+    Raises ``ConfigError`` for an unknown engine or precision, and for an engine that is not installed.
     """
     if engine != "auto" and engine not in ENGINES:
         raise ConfigError(
             f"there is no engine {engine!r}", f"choose one of auto, {', '.join(sorted(ENGINES))}"
         )
-    if precision not in ("auto", "fp32", "bf16"):
-        raise ConfigError(f"precision must be auto, fp32 or bf16, got {precision!r}")
+    if precision != "auto" and precision not in PRECISIONS:
+        names = ", ".join(PRECISIONS)
+        raise ConfigError(f"precision must be auto, {names}, got {precision!r}")
     if threads is not None and not 1 <= threads <= 256:
         raise ConfigError(f"threads must be in [1, 256], got {threads}")
     where = model.dec.direction.weight.device if device is None else torch.device(device)
-    if threads is None and beside is not None and beside.config == model.config:
-        threads = getattr(beside, "threads", None)
-    return ENGINES["torch" if engine == "auto" else engine](model, threads, precision, where)
+    ways = _ways(engine, precision, where)
+    if beside is not None and beside.config == model.config and beside.device == str(where):
+        likewise = _likewise(model, ways, threads, where, beside)
+        if likewise is not None:
+            return likewise
+    if len(ways) == 1 and (threads is not None or where.type != "cpu"):
+        return _opened(model, ways[0], threads or 1, where)
+    chosen = choose(
+        model,
+        ways,
+        threads,
+        lambda way, count: _opened(model, way, count, where),
+        Notebook(circumstances(model, ways, threads, where)),
+    )
+    others = "" if len(ways) == 1 else f", the fastest of {len(ways)} ways here"
+    when = "measured now and remembered" if chosen.measured else "as measured before"
+    _tell(chosen.renderer, f", {chosen.found.frame_ms:.3g} ms a frame{others} ({when})")
+    return chosen.renderer
 
 
-def _open_torch(model: LIA, threads: int | None, precision: str, device: torch.device) -> Renderer:
-    if device.type != "cpu":
-        kind: Precision = "bf16" if precision == "bf16" else "fp32"
-        return TorchRenderer(model, precision=kind, device=device)
-    keep_freed_memory()
-    renderer: TorchRenderer | None = None
-    if precision == "bf16" or (precision == "auto" and computes_bf16()):
-        renderer = TorchRenderer(model, precision="bf16")
-        if precision == "auto" and not agrees(model, renderer):
-            renderer = None
-    if renderer is None:
-        renderer = TorchRenderer(model, precision="fp32")
-    renderer.threads = best_thread_count(renderer, model) if threads is None else threads
+def _ways(engine: str, precision: str, device: torch.device) -> Sequence[Choice]:
+    """What may be chosen from. What is named in full is tried even if it gains nothing here."""
+    if engine == "openvino" and device.type != "cpu":
+        raise ConfigError(
+            f"the engine openvino runs on the cpu, not on {device}", "take --device cpu with it"
+        )
+    if engine != "auto" and precision != "auto":
+        return [Choice(engine, precision)]
+    ways = [
+        way
+        for way in available(device)
+        if engine in ("auto", way.engine) and precision in ("auto", way.precision)
+    ]
+    # Nothing here is quick in it, or the engine is not installed: opening it says what is wrong.
+    return ways or [
+        Choice(
+            "torch" if engine == "auto" else engine, "fp32" if precision == "auto" else precision
+        )
+    ]
+
+
+def _likewise(
+    model: LIA, ways: Sequence[Choice], threads: int | None, device: torch.device, beside: Renderer
+) -> Renderer | None:
+    """A renderer like ``beside``, as far as what was asked for and the quality bounds allow."""
+    way = Choice(beside.engine, beside.precision)
+    if way not in ways:
+        return None
+    count: int = getattr(beside, "threads", 1) if threads is None else threads
+    renderer = _opened(model, way, count, device)
+    if len(ways) > 1 and way.precision != "fp32" and not Trial.of(model).accepts(renderer):
+        return None
     return renderer
 
 
-ENGINES: dict[str, Callable[[LIA, int | None, str, torch.device], Renderer]] = {
-    "torch": _open_torch
+def _opened(model: LIA, way: Choice, threads: int, device: torch.device) -> Renderer:
+    return ENGINES[way.engine](model, threads, way.precision, device)
+
+
+def _tell(renderer: Renderer, remark: str) -> None:
+    if isinstance(renderer, TorchRenderer | OpenVinoRenderer):
+        renderer.remark = remark
+
+
+def _open_torch(model: LIA, threads: int, precision: str, device: torch.device) -> Renderer:
+    if device.type == "cpu":
+        keep_freed_memory()
+    return TorchRenderer(model, precision=precision, threads=threads, device=device)
+
+
+def _open_openvino(model: LIA, threads: int, precision: str, device: torch.device) -> Renderer:
+    return OpenVinoRenderer(model, precision=precision, threads=threads)
+
+
+ENGINES: dict[str, Callable[[LIA, int, str, torch.device], Renderer]] = {
+    "openvino": _open_openvino,
+    "torch": _open_torch,
 }
-"""By name. A further backend adds its opener here."""
-
-
-def computes_bf16() -> bool:
-    """Whether the cpu has bf16 arithmetic: without it, bf16 is emulated and slower than fp32."""
-    if not onednn_works(torch.device("cpu")):
-        return False
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
-@torch.inference_mode()
-def agrees(model: LIA, renderer: Renderer) -> bool:
-    """Whether ``renderer`` computes what ``model`` does, as closely as bf16 has to, on a probe picture."""
-    picture = probe(model.config.size)
-    look = model.encode_appearance(to_tensor(picture))
-    alpha = renderer.encode_motion(picture[None])
-    ranges = np.array([direction.high - direction.low for direction in model.directions])
-    if bool((np.abs(alpha - look.motion.numpy()) > BF16_ALPHA * ranges).any()):
-        return False
-    expected = to_pixels(model.render(look, look.motion)).astype(np.float64)
-    found = renderer.render([renderer.load_avatar(look)], look.motion.numpy())
-    error = float(np.square(found - expected).mean())
-    return error == 0 or 10 * np.log10(255**2 / error) >= BF16_PSNR_DB
-
-
-def best_thread_count(renderer: TorchRenderer, model: LIA) -> int:
-    """The fewest threads that are about as quick as any, with the machine as busy as it is."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    counts = [n for n in (1, 2, 4, 8) if n <= min(cores, MOST_THREADS)]
-    picture = probe(model.config.size)[None]
-    with torch.inference_mode():
-        avatar = renderer.load_avatar(model.encode_appearance(to_tensor(picture)))
-    best, best_s = 1, float("inf")
-    for count in counts:
-        renderer.threads = count
-        spent: list[float] = []
-        while len(spent) < 2 or sum(spent[1:]) < MEASURE_S:
-            began = time.perf_counter()
-            renderer.render([avatar], renderer.encode_motion(picture))
-            spent.append(time.perf_counter() - began)
-        typical = statistics.median(spent[1:])  # the first one prepares
-        if typical < best_s * WORTH_A_THREAD:
-            best, best_s = count, typical
-        else:
-            break
-    return best
-
-
-def probe(size: int) -> Pixels:
-    """A picture to try an engine on, roughly a head before a wall: (size, size, 3) uint8."""
-    y, x = np.mgrid[0:size, 0:size] / size
-    head = ((x - 0.5) / 0.26) ** 2 + ((y - 0.5) / 0.36) ** 2
-    eyes = np.minimum((x - 0.4) ** 2, (x - 0.6) ** 2) / 0.04**2 + ((y - 0.45) / 0.025) ** 2
-    mouth = ((x - 0.5) / 0.09) ** 2 + ((y - 0.68) / 0.03) ** 2
-    picture = np.stack((90 + 60 * x, 110 + 50 * y, 130 + 0 * x), axis=-1)
-    shade = 1 - 0.3 * np.clip(head, 0, 1)[..., None]
-    picture = np.where(head[..., None] < 1, np.array([215, 170, 150]) * shade, picture)
-    picture = np.where(eyes[..., None] < 1, np.array([50, 35, 30]), picture)
-    picture = np.where(mouth[..., None] < 1, np.array([150, 70, 70]), picture)
-    pixels: Pixels = picture.astype(np.uint8)
-    return pixels
+"""By name: opens one in a precision with so many threads. A further backend adds its opener here."""

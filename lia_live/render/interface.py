@@ -40,17 +40,17 @@ class Renderer(Protocol):
 
     @property
     def engine(self) -> str:
-        """ "torch"."""
+        """ "torch" or "openvino"."""
         ...
 
     @property
     def precision(self) -> str:
-        """ "fp32" or "bf16": of the convolutions; flow, mask and sampling are always fp32."""
+        """ "fp32", "fp16" or "bf16": of the convolutions; flow, mask and sampling are always fp32."""
         ...
 
     @property
     def description(self) -> str:
-        """For the status line: "cpu, 2 threads, torch fp32"."""
+        """For the status line: "cpu, 2 threads, openvino bf16, 12.6 ms a frame"; the speed where it was measured."""
         ...
 
     def load_avatar(self, look: Look) -> LoadedAvatar:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lia_live.errors import ConfigError
 from lia_live.frame import Pixels
 from lia_live.model.config import LIAConfig
 from lia_live.model.lia import LIA, Look
+from lia_live.render.checks import check_alpha, check_crops, check_look, own
 from lia_live.render.fast_synthesis import FastAvatar, FastSynthesis
 from lia_live.render.interface import Alpha, LoadedAvatar
 from lia_live.render.kernels import onednn_works
 from lia_live.render.motion_encoder import MotionEncoder
 
-Precision = Literal["fp32", "bf16"]
+TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class TorchRenderer:
@@ -35,16 +34,18 @@ class TorchRenderer:
         self,
         model: LIA,
         *,
-        precision: Precision = "fp32",
+        precision: str = "fp32",
         threads: int | None = None,
         device: torch.device | None = None,
     ) -> None:
         self.config: LIAConfig = model.config
         self.precision: str = precision
         self.threads = torch.get_num_threads() if threads is None else threads
+        self.remark = ""
+        """What is known of its speed; the end of ``description``."""
         self._device = device or model.dec.direction.weight.device
         self.device = str(self._device)
-        dtype = torch.float32 if precision == "fp32" else torch.bfloat16
+        dtype = TYPES[precision]
         fused = onednn_works(self._device)
         with torch.inference_mode():
             self._encoder = MotionEncoder(model, self._device, dtype, fused)
@@ -54,26 +55,16 @@ class TorchRenderer:
     def description(self) -> str:
         plural = "" if self.threads == 1 else "s"
         where = f"cpu, {self.threads} thread{plural}" if self._device.type == "cpu" else self.device
-        return f"{where}, torch {self.precision}"
+        return f"{where}, torch {self.precision}{self.remark}"
 
     @torch.inference_mode()
     def load_avatar(self, look: Look) -> LoadedAvatar:
-        shape = (1, self.config.latent_dim)
-        sizes = [(1, self.config.channels(r), r, r) for r in self.config.resolutions()]
-        if tuple(look.latent.shape) != shape or [tuple(f.shape) for f in look.features] != sizes:
-            raise ConfigError(
-                "this avatar's look does not fit the network (one avatar, same size and width)",
-                "build the avatar again with these weights",
-            )
+        check_look(look, self.config)
         return self._synthesis.load(look)
 
     @torch.inference_mode()
     def encode_motion(self, crops: Pixels) -> Alpha:
-        size = self.config.size
-        if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[1:] != (size, size, 3):
-            raise ConfigError(
-                f"crops must be (N, {size}, {size}, 3) uint8, got {crops.shape} {crops.dtype}"
-            )
+        check_crops(crops, self.config)
         self._claim_threads()
         pixels = torch.from_numpy(np.ascontiguousarray(crops)).to(self._device)
         alpha: NDArray[np.float32] = self._encoder(pixels).cpu().numpy()
@@ -81,10 +72,7 @@ class TorchRenderer:
 
     @torch.inference_mode()
     def render(self, avatars: Sequence[LoadedAvatar], alpha: Alpha) -> Pixels:
-        if alpha.shape != (len(avatars), self.config.motion_dim):
-            raise ConfigError(
-                f"alpha must be ({len(avatars)}, {self.config.motion_dim}), got {alpha.shape}"
-            )
+        check_alpha(alpha, len(avatars), self.config)
         self._claim_threads()
         rows = torch.from_numpy(np.ascontiguousarray(alpha, dtype=np.float32)).to(self._device)
         size = self.config.size
@@ -93,11 +81,8 @@ class TorchRenderer:
         )
         # One after the other: on a cpu a batch gains nothing, and each has its own modulated weights.
         for index, avatar in enumerate(avatars):
-            if not isinstance(avatar, FastAvatar) or avatar.owner is not self._synthesis:
-                raise ConfigError(
-                    "this avatar was loaded by another renderer", "load it with this one"
-                )
-            pictures[index] = self._synthesis(avatar, rows[index])
+            fast = own(avatar, FastAvatar, self._synthesis)
+            pictures[index] = self._synthesis(fast, rows[index])
         found: Pixels = pictures.cpu().numpy()
         return found
 

@@ -12,7 +12,7 @@ import torch
 
 from lia_live.errors import ConfigError
 from lia_live.model.weights import pick_device
-from lia_live.render.engines import computes_bf16
+from lia_live.render.choice import computes_bf16
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -172,7 +172,10 @@ def test_no_shared_network_is_needed() -> None:
     assert opened.networks == [mine]  # the first one is ready before the run
     snapshot = conducted(run, 1)
     assert snapshot["faults"] == {}
-    assert (snapshot["avatar"], snapshot["engine"]) == ("large", "torch")
+    assert (snapshot["avatar"], snapshot["engine"]) == (
+        "large",
+        run._performer.avatar.network.renderer.engine,
+    )
     with torch.no_grad():
         import cv2
 
@@ -315,16 +318,20 @@ def test_a_network_needs_the_tracker_of_its_framing() -> None:
 def test_a_second_network_of_the_same_shape_is_not_measured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It runs by the same engine on as many threads as the one beside it."""
+    """It runs by the same engine, in the same precision, on as many threads as the one beside it."""
     from lia_live.render import engines
 
-    first = open_renderer(tiny_model(), threads=1)
-    monkeypatch.setattr(engines, "best_thread_count", lambda renderer, model: 7)
+    first = open_renderer(tiny_model(), "torch", threads=3, precision="fp32")
+
+    def no_measuring(*given: object) -> None:
+        raise AssertionError("measuring disturbs the one that is at work")
+
+    monkeypatch.setattr(engines, "choose", no_measuring)
     second = open_beside(network(9), first)
     assert second.description == first.description
     assert type(second) is type(first)
-    other = open_renderer(network(9, width=0.125), precision="fp32", beside=first)
-    assert other.description.startswith("cpu, 7 threads")
+    with pytest.raises(AssertionError):
+        open_renderer(network(9, width=0.125), precision="fp32", beside=first)
 
 
 # On one thread

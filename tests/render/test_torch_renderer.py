@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import time
 
 import numpy as np
 import psutil
@@ -12,52 +10,17 @@ import pytest
 import torch
 
 from lia_live.errors import ConfigError
-from lia_live.model import LIA, LIAConfig, Look, load_model, to_pixels, to_tensor
-from lia_live.render import Renderer, engines, open_renderer
+from lia_live.model import Look, load_model, to_pixels, to_tensor
+from lia_live.render import open_renderer
 from lia_live.render import torch_renderer as module
+from lia_live.render.agreement import probe
+from lia_live.render.choice import computes_bf16
 from lia_live.render.fast_synthesis import LEVELS_OF_GREY
 from lia_live.render.kernels import onednn_works
 from lia_live.render.sampling import Sampler, double, doubling_matrix, to_table
 from lia_live.render.torch_renderer import TorchRenderer
 from tests.model.official import fixture, parity_look, parity_network
-
-CONFIGS = {
-    "tiny": LIAConfig(size=32, width=0.0625, latent_dim=16, motion_dim=4),
-    "small": LIAConfig(size=64, width=0.25, latent_dim=64, motion_dim=20),
-}
-
-
-def random_network(config: LIAConfig, seed: int = 0) -> LIA:
-    """Untrained, but with every parameter off its neutral value and flows of a few pixels."""
-    generator = torch.Generator().manual_seed(seed)
-    network = LIA(config).eval().requires_grad_(False)
-    for name, parameter in network.named_parameters():
-        drawn = torch.randn(parameter.shape, generator=generator)
-        if name.endswith("modulation.bias"):
-            drawn = 1 + 0.1 * drawn
-        elif name.endswith("bias"):
-            drawn = 0.1 * drawn
-        elif name.startswith("dec.to_flows") and name.endswith("conv.weight"):
-            drawn = 0.2 * drawn
-        parameter.copy_(drawn)
-    return network
-
-
-def pictures(config: LIAConfig, count: int, seed: int = 1) -> np.ndarray:
-    """Smooth colourful noise, (count, S, S, 3) uint8."""
-    coarse = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
-    smooth = torch.nn.functional.interpolate(coarse, size=(config.size,) * 2, mode="bicubic")
-    return to_pixels(smooth * 2 - 1)
-
-
-def look_of(network: LIA, picture: np.ndarray) -> Look:
-    with torch.no_grad():
-        return network.encode_appearance(to_tensor(picture))
-
-
-def expected(network: LIA, look: Look, alpha: np.ndarray) -> torch.Tensor:
-    with torch.no_grad():
-        return network.render(look, torch.from_numpy(alpha))
+from tests.render.networks import CONFIGS, expected, look_of, pictures, random_network
 
 
 def unrounded(renderer: TorchRenderer, look: Look, alpha: np.ndarray) -> torch.Tensor:
@@ -216,18 +179,6 @@ def test_wrong_input_is_told():
         renderer.load_avatar(two)
 
 
-# open_renderer
-
-
-def test_open_renderer_chooses_and_says():
-    renderer: Renderer = open_renderer(random_network(CONFIGS["tiny"]))
-    assert renderer.engine == "torch"
-    assert renderer.device == "cpu"
-    assert renderer.precision in ("fp32", "bf16")
-    assert renderer.description.startswith("cpu, ")
-    assert renderer.description.endswith(f"torch {renderer.precision}")
-
-
 def test_networks_that_take_turns_keep_their_thread_counts():
     """Two renderers on one thread: the number that the other one set does not stay."""
     before = torch.get_num_threads()
@@ -258,20 +209,13 @@ def test_on_a_gpu_the_model_stays_on_the_cpu():
     renderer = open_renderer(network, device="cuda")
     assert renderer.device.startswith("cuda")
     assert next(network.parameters()).device.type == "cpu"
-    picture = engines.probe(network.config.size)[None]
+    picture = probe(network.config.size)[None]
     expected = TorchRenderer(network, threads=1).encode_motion(picture)
     np.testing.assert_allclose(renderer.encode_motion(picture), expected, atol=0.02)
 
 
-def test_open_renderer_refuses_what_it_does_not_know():
-    network = random_network(CONFIGS["tiny"])
-    for options in ({"engine": "abacus"}, {"threads": 0}, {"precision": "int3"}):
-        with pytest.raises(ConfigError):
-            open_renderer(network, **options)
-
-
 def test_bf16_is_close_where_the_processor_has_it():
-    if not engines.computes_bf16():
+    if not computes_bf16():
         pytest.skip("no bf16 arithmetic here")
     network = random_network(CONFIGS["small"])
     renderer = open_renderer(network, threads=1, precision="bf16")
@@ -297,7 +241,7 @@ def test_a_still_driver_trembles_no_more_in_bf16():
     network = load_model("default", device="cpu")
     scale = np.array([direction.scale for direction in network.directions])
     noise = np.random.default_rng(0).normal(0, 4, (24, *(network.config.size,) * 2, 3))
-    frames = np.clip(engines.probe(network.config.size) + noise, 0, 255).astype(np.uint8)
+    frames = np.clip(probe(network.config.size) + noise, 0, 255).astype(np.uint8)
     sway = {}
     for precision in ("fp32", "bf16"):
         renderer = TorchRenderer(network, precision=precision, threads=1)
@@ -305,34 +249,6 @@ def test_a_still_driver_trembles_no_more_in_bf16():
         sway[precision] = codes.std(axis=0) / scale
     assert sway["bf16"].max() < 0.05
     assert sway["bf16"].mean() < 1.3 * sway["fp32"].mean() + 0.001
-
-
-def test_bf16_that_disagrees_is_not_taken(monkeypatch):
-    monkeypatch.setattr(engines, "computes_bf16", lambda: True)
-    monkeypatch.setattr(engines, "agrees", lambda model, renderer: False)
-    assert open_renderer(random_network(CONFIGS["tiny"]), threads=1).precision == "fp32"
-
-
-def test_agrees_notices_other_weights():
-    network, other = (random_network(CONFIGS["tiny"], seed) for seed in (0, 1))
-    assert engines.agrees(network, TorchRenderer(network, threads=1))
-    assert not engines.agrees(network, TorchRenderer(other, threads=1))
-
-
-@pytest.mark.parametrize(("times", "chosen"), [((9, 5, 4.5), 2), ((9, 8, 3), 1), ((9, 5, 3), 4)])
-def test_a_thread_must_pay(times, chosen, monkeypatch):
-    network = random_network(CONFIGS["tiny"])
-    renderer = TorchRenderer(network, threads=1)
-    now = [0.0]
-
-    def render(avatars, alpha):
-        now[0] += times[{1: 0, 2: 1, 4: 2}[renderer.threads]]
-
-    monkeypatch.setattr(renderer, "render", render)
-    monkeypatch.setattr(renderer, "encode_motion", lambda crops: None)
-    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(4), raising=False)
-    assert engines.best_thread_count(renderer, network) == chosen
 
 
 # The pieces

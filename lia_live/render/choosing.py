@@ -1,0 +1,109 @@
+"""Which engine, precision and thread count are the fastest on this machine: measured once, then remembered."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from lia_live.model.lia import LIA
+from lia_live.render.agreement import Frames, Trial
+from lia_live.render.choice import Choice, thread_counts
+from lia_live.render.interface import Renderer
+from lia_live.render.remembered import Found, Notebook
+
+WORTH_A_THREAD = 0.8
+"""A further thread must bring the time of a frame below this fraction: capture and tracking want cores too."""
+MEASURE_S = 0.25
+"""Time spent on measuring one way, beyond the first frame."""
+BUDGET_S = 2.5
+"""Once this has been spent, nothing further is tried: a start must not take long."""
+
+Open = Callable[[Choice, int], Renderer]
+"""Opens one way with so many threads."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The renderer that was taken, ready to run, and what is known of it."""
+
+    renderer: Renderer
+    found: Found
+    measured: bool
+    """Now; False: at an earlier start."""
+
+
+def choose(
+    model: LIA, ways: Sequence[Choice], threads: int | None, open_way: Open, notebook: Notebook
+) -> Chosen:
+    """The fastest of ``ways`` within the quality bounds. ``threads``: None measures that too.
+
+    What fails to open is passed over; only if everything fails, the first failure is raised.
+    """
+    known = notebook.recall()
+    if known is not None and Choice(known.engine, known.precision) in ways:
+        try:
+            renderer = open_way(Choice(known.engine, known.precision), known.threads)
+            return Chosen(renderer, known, measured=False)
+        except (
+            Exception
+        ):  # an engine that has gone since: whatever it says, it is time to measure again
+            pass
+    renderer, found = _measured(model, ways, threads, open_way)
+    notebook.write(found)
+    return Chosen(renderer, found, measured=True)
+
+
+def _measured(
+    model: LIA, ways: Sequence[Choice], threads: int | None, open_way: Open
+) -> tuple[Renderer, Found]:
+    trial = Trial.of(model)
+    began = time.perf_counter()
+    counts = thread_counts() if threads is None else [threads]
+    best: tuple[Renderer, Found] | None = None
+    failures: list[Exception] = []
+    served: set[str] = set()
+    for way in ways:
+        late = best is not None and time.perf_counter() - began > BUDGET_S
+        if late or way.engine in served:  # a lower precision of this engine did well
+            continue
+        try:
+            renderer, found = _best_threads(trial, way, counts, open_way)
+        except Exception as error:  # a broken engine raises anything, and another may do
+            failures.append(error)
+            continue
+        if way.precision != "fp32":
+            if not trial.accepts(renderer):
+                continue
+            served.add(way.engine)
+        if best is None or found.frame_ms < best[1].frame_ms:
+            best = renderer, found
+    if best is None:
+        raise failures[0]
+    return best
+
+
+def _best_threads(
+    trial: Trial, way: Choice, counts: Sequence[int], open_way: Open
+) -> tuple[Renderer, Found]:
+    """The fewest threads that are about as quick as any, with the machine as busy as it is."""
+    best: tuple[Renderer, Found] | None = None
+    for count in counts:
+        renderer = open_way(way, count)
+        frame_ms = 1e3 * typical_s(trial.frame(renderer))
+        if best is not None and frame_ms >= best[1].frame_ms * WORTH_A_THREAD:
+            break
+        best = renderer, Found(way.engine, way.precision, count, frame_ms)
+    assert best is not None  # there is at least one count
+    return best
+
+
+def typical_s(frame: Frames | Callable[[], None]) -> float:
+    """Median time of a frame, s. The first one prepares and does not count."""
+    spent: list[float] = []
+    while len(spent) < 2 or sum(spent[1:]) < MEASURE_S:
+        began = time.perf_counter()
+        frame()
+        spent.append(time.perf_counter() - began)
+    return statistics.median(spent[1:])

@@ -1,0 +1,166 @@
+"""The OpenVINO engine: the network as two compiled graphs on the cpu."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from lia_live.frame import Pixels
+from lia_live.model.config import LIAConfig
+from lia_live.model.lia import LIA, Look
+from lia_live.render import graph
+from lia_live.render.checks import check_alpha, check_crops, check_look, own
+from lia_live.render.folding import Styles, constant_input, whole_head
+from lia_live.render.interface import Alpha, LoadedAvatar
+from lia_live.render.openvino_ops import OpenVinoOps
+from lia_live.render.openvino_runtime import load
+from lia_live.render.sampling import BORDER, to_table
+
+Numbers = NDArray[np.float32]
+
+LOW = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
+"""Element type of the heavy work by precision. Only newer cpus compute in fp16; others fall back to f32."""
+HALF_GREY = 127.5
+
+
+@dataclass(frozen=True)
+class OpenVinoAvatar:
+    """What the renderer keeps of one avatar: the inputs of its graph that no frame changes."""
+
+    owner: object
+    """The renderer that made it; no other can read it."""
+    tensors: tuple[Any, ...]
+    """Styles, start, features from coarse to fine, as OpenVINO reads them in place."""
+
+    @property
+    def bytes_held(self) -> int:
+        return sum(int(tensor.byte_size) for tensor in self.tensors)
+
+
+class OpenVinoRenderer:
+    """A ``Renderer`` on the cpu. ``threads``: of the graphs; cannot be changed later. ``precision``: of ``LOW``.
+
+    Batches are rendered one after the other: on a cpu a batch gains nothing.
+    Raises ``ConfigError`` where openvino is missing.
+    """
+
+    engine = "openvino"
+    device = "cpu"
+
+    def __init__(self, model: LIA, *, precision: str = "fp32", threads: int = 1) -> None:
+        self._ov = load()
+        self.config: LIAConfig = model.config
+        self.precision = precision
+        self.threads = threads
+        self.remark = ""
+        """What is known of its speed; the end of ``description``."""
+        with torch.inference_mode():
+            self._styles = Styles(model)
+            self._start = graph.by_channel(constant_input(model.dec))  # (C(4)·16, C(4))
+            self._projection = graph.projection(model).float()[:, :, None, None]
+            ops = OpenVinoOps(self._ov, LOW[precision])
+            self._encoder = self._compiled(encoder_graph(self._ov, ops, model))
+            self._renderer = self._compiled(
+                renderer_graph(self._ov, ops, model, self._styles, self._start)
+            )
+        self._on_stage: object = None
+
+    def _compiled(self, drawn: Any) -> Any:
+        """A request to run the graph with, one frame at a time."""
+        core = self._ov.Core()
+        how = {
+            "INFERENCE_PRECISION_HINT": "f32",  # the graph itself says where it is less
+            "INFERENCE_NUM_THREADS": self.threads,
+            "NUM_STREAMS": 1,
+            "ENABLE_CPU_PINNING": False,  # a core that something else keeps busy must not be waited for
+        }
+        return core.compile_model(drawn, "CPU", how).create_infer_request()
+
+    @property
+    def description(self) -> str:
+        plural = "" if self.threads == 1 else "s"
+        return f"cpu, {self.threads} thread{plural}, openvino {self.precision}{self.remark}"
+
+    @torch.inference_mode()
+    def load_avatar(self, look: Look) -> LoadedAvatar:
+        check_look(look, self.config)
+        styles = self._styles.of(look.latent[0])
+        start = self._start @ styles[: self._styles.sizes[0]]
+        *coarse, finest = (feature.detach().float().cpu() for feature in look.features)
+        inputs = (
+            styles[None],
+            start[None],
+            *(to_table(feature) for feature in coarse),
+            F.conv2d(finest, self._projection),
+        )
+        return OpenVinoAvatar(self, tuple(self._tensor(numbers) for numbers in inputs))
+
+    def _tensor(self, numbers: torch.Tensor) -> Any:
+        array: Numbers = numbers.float().contiguous().numpy()
+        return self._ov.Tensor(array.copy())
+
+    def encode_motion(self, crops: Pixels) -> Alpha:
+        check_crops(crops, self.config)
+        alpha = np.empty((len(crops), self.config.motion_dim), np.float32)
+        picture, code = self._encoder.get_input_tensor().data, self._encoder.get_output_tensor
+        for index, crop in enumerate(crops):
+            picture[0] = crop
+            self._encoder.infer()
+            alpha[index] = code().data[0]
+        return alpha
+
+    def render(self, avatars: Sequence[LoadedAvatar], alpha: Alpha) -> Pixels:
+        check_alpha(alpha, len(avatars), self.config)
+        size = self.config.size
+        pictures = np.empty((len(avatars), size, size, 3), np.uint8)
+        for index, avatar in enumerate(avatars):
+            self._enter(own(avatar, OpenVinoAvatar, self))
+            self._renderer.get_input_tensor(0).data[0] = alpha[index]
+            self._renderer.infer()
+            planes = self._renderer.get_output_tensor().data[0]
+            pictures[index] = planes.transpose(1, 2, 0)
+        return pictures
+
+    def _enter(self, avatar: OpenVinoAvatar) -> None:
+        """Point the graph at this avatar's numbers, where they lie."""
+        if avatar is not self._on_stage:
+            for index, tensor in enumerate(avatar.tensors, start=1):
+                self._renderer.set_input_tensor(index, tensor)
+            self._on_stage = avatar
+
+
+def encoder_graph(openvino: Any, ops: OpenVinoOps, model: LIA) -> Any:
+    """Crop (1, S, S, 3) uint8 -> coefficients (1, motion_dim) float32."""
+    size = model.config.size
+    crop = ops.parameter("crop", (1, size, size, 3), "u8")
+    x, _ = graph.encoder(ops, model, ops.picture(crop, HALF_GREY), HALF_GREY)
+    head, offset = whole_head(model)
+    alpha = ops.affine(ops.flat(x), head.flatten(1).T, offset)
+    return openvino.Model([ops.result(alpha)], [crop], "encoder")
+
+
+def renderer_graph(
+    openvino: Any, ops: OpenVinoOps, model: LIA, styles: Styles, start: torch.Tensor
+) -> Any:
+    """Coefficients (1, motion_dim) and an avatar's tensors -> picture (1, 3, S, S) uint8."""
+    config = model.config
+    alpha = ops.parameter("alpha", (1, config.motion_dim))
+    own_styles = ops.parameter("styles", (1, sum(styles.sizes)))
+    own_start = ops.parameter("start", (1, start.shape[0]))
+    *coarse, finest = config.resolutions()
+    features = [
+        *(ops.parameter(f"features {r}", ((r + BORDER) ** 2, config.channels(r))) for r in coarse),
+        ops.parameter("colours", (1, 3, finest, finest)),
+    ]
+    first = styles.response[: styles.sizes[0]]
+    moved_styles = ops.add(own_styles, ops.affine(alpha, styles.response.T))
+    moved_start = ops.add(own_start, ops.affine(alpha, (start @ first).T))
+    picture = graph.synthesis(ops, model, moved_styles, ops.maps(moved_start, 4), features)
+    inputs = [alpha, own_styles, own_start, *features]
+    return openvino.Model([ops.result(ops.pixels(picture))], inputs, "renderer")

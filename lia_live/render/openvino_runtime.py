@@ -1,0 +1,48 @@
+"""The door to OpenVINO: imported late, only if it is installed, and without its telemetry."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from types import ModuleType
+from typing import Any
+
+from lia_live.errors import ConfigError
+
+TELEMETRY = "openvino_telemetry"
+
+
+def installed() -> bool:
+    """Whether the extra is there. Imports nothing."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def load() -> Any:
+    """The openvino module. Raises ``ConfigError`` that names the extra where it is missing or broken.
+
+    Importing openvino sends a message to its makers, unless a person has refused that in a file of their own. Its
+    telemetry is a package of its own that openvino does without: it is kept from being imported, for good.
+    """
+    if "openvino" not in sys.modules:
+        _silence()
+    try:
+        import openvino
+    except ImportError as error:
+        what = "is not installed" if not installed() else f"cannot be loaded ({error})"
+        raise ConfigError(
+            f"the engine openvino was asked for, but the package openvino {what}",
+            'install it: pip install "lia-live[openvino]", or leave --engine out',
+        ) from error
+    return openvino
+
+
+def _silence() -> None:
+    if TELEMETRY not in sys.modules:
+        # None in the table of modules means "cannot be imported"; openvino then takes its own empty stand-in.
+        sys.modules[TELEMETRY] = None  # type: ignore[assignment]
+
+
+def is_silent() -> bool:
+    """Whether openvino found no telemetry to send with."""
+    telemetry: ModuleType | None = sys.modules.get(TELEMETRY)
+    return telemetry is None

@@ -1,0 +1,138 @@
+"""What was measured at an earlier start, in a small file of the user's cache folder.
+
+A cache and no more: a file that is missing, damaged, stale or not writable means that it is measured again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lia_live.model.lia import LIA
+from lia_live.render.choice import PRECISIONS, Choice, usable_cores
+
+FILE = "engines.json"
+MOST_ENTRIES = 64
+"""Networks times circumstances; the oldest entries go first."""
+
+
+def cache_folder() -> Path:
+    """Where the system wants caches of this user's programs, or $LIA_LIVE_CACHE; not made here."""
+    own = os.environ.get("LIA_LIVE_CACHE")
+    if own:
+        return Path(own)
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = str(Path.home() / "Library" / "Caches")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "lia-live"
+
+
+@dataclass(frozen=True)
+class Found:
+    """The result of measuring."""
+
+    engine: str
+    precision: str
+    threads: int
+    frame_ms: float
+    """Of encoding and rendering one frame."""
+
+    @staticmethod
+    def read(entry: Any) -> Found | None:
+        """From the file; None for anything that was not written by ``Notebook``."""
+        if not isinstance(entry, dict) or set(entry) != set(Found.__dataclass_fields__):
+            return None
+        found = Found(**entry)
+        well = (
+            isinstance(found.engine, str)
+            and found.precision in PRECISIONS
+            and isinstance(found.threads, int)
+            and 1 <= found.threads <= 256
+            and isinstance(found.frame_ms, float)
+            and found.frame_ms > 0
+        )
+        return found if well else None
+
+
+class Notebook:
+    """The entry of one network in these circumstances."""
+
+    def __init__(self, key: str, folder: Path | None = None) -> None:
+        self._key = key
+        self._path = (folder or cache_folder()) / FILE
+
+    def recall(self) -> Found | None:
+        """What was measured before in the same circumstances; None: nothing that can be used."""
+        return Found.read(self._entries().get(self._key))
+
+    def write(self, found: Found) -> None:
+        """Remember. Whole or not at all; where that cannot be, the next start measures again."""
+        entries = self._entries()
+        entries.pop(self._key, None)
+        entries[self._key] = asdict(found)
+        kept = dict(list(entries.items())[-MOST_ENTRIES:])
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=FILE, suffix=".part")
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    json.dump(kept, file, indent=1)
+                os.replace(name, self._path)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.unlink(name)
+                raise
+
+    def _entries(self) -> dict[str, Any]:
+        try:
+            content = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+
+def circumstances(
+    model: LIA, ways: Sequence[Choice], threads: int | None, device: torch.device
+) -> str:
+    """A name for everything that the fastest way depends on: machine, versions, network, threads."""
+    facts = {
+        "machine": [platform.machine(), _processor(), torch.backends.cpu.get_cpu_capability()],
+        "cores": usable_cores(),
+        "device": str(device),
+        "versions": {name: _version(name) for name in ("lia-live", "torch", "openvino")},
+        "network": [asdict(model.config), model.fingerprint],
+        "ways": [str(way) for way in ways],
+        "threads": [threads, os.environ.get("OMP_NUM_THREADS")],
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _processor() -> str:
+    """As exactly as the system says it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
