@@ -122,11 +122,11 @@ class ClipPairs:
             driver,
             displacement * sign,
             valid,
+            valid,  # only of what was followed is it known that a warp shows it
             weights,
             theta[:batch],
             theta[batch:],
             self._known.repeat(batch, 1),
-            torch.zeros(batch, device=self.device),
         )
 
     def _two_frames(self, index: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -38,6 +38,8 @@ SHARPNESS_SLACK: Final = 0.85
 """Gradient energy may fall to this share of the base's: L1 alone would reward blur."""
 CORRELATION_SLACK: Final = 0.15
 """So much may mouth or eyes follow less, within what a few seconds can tell."""
+LEAST_SLOPE = 0.1
+"""Below this the base does not move them, and its correlation is chance."""
 LEAST_STEPS: Final = 20
 MOST_STEPS: Final = 20_000
 
@@ -60,7 +62,7 @@ class FinetuneConfig:
     """Checks in a row without improvement before it stops early."""
     seed: int = 1
     losses: LossWeights = field(
-        default_factory=lambda: LossWeights(flow=0.05, motion=1.0, perceptual=0.3)
+        default_factory=lambda: LossWeights(flow=0.05, mask=0.1, motion=1.0, perceptual=0.3)
     )
 
     def __post_init__(self) -> None:
@@ -200,16 +202,18 @@ def verdict(before: Figures, after: Figures) -> tuple[bool, str]:
         lost = f"{before.sharpness:.2f} -> {after.sharpness:.2f}"
         return False, f"blurred where it was tested (sharpness {lost}; {words})"
     for channel in ("mouth", "eyes"):
-        was, now = (_correlation(figures, channel) for figures in (before, after))
-        if now < was - CORRELATION_SLACK:
-            return False, f"{channel} follow less ({was:.2f} -> {now:.2f}; {words})"
+        was, now = (_movement(figures, channel) for figures in (before, after))
+        if was is None or now is None or not abs(was[1]) >= LEAST_SLOPE:
+            continue  # not judged, or nothing that could be lost
+        if now[0] < was[0] - CORRELATION_SLACK:
+            return False, f"{channel} follow less ({was[0]:.2f} -> {now[0]:.2f}; {words})"
     return True, f"{gain:.0%} lower L1 ({words})"
 
 
-def _correlation(figures: Figures, channel: str) -> float:
-    """NaN where the driver's hardly moves."""
+def _movement(figures: Figures, channel: str) -> tuple[float, float] | None:
+    """Correlation and slope; None where the driver's hardly moves."""
     movement = figures.movements.get(channel)
-    return math.nan if movement is None else movement.correlation
+    return None if movement is None else (movement.correlation, movement.slope)
 
 
 class _Watch:

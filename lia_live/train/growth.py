@@ -4,6 +4,7 @@ A network whose top level passes the source's own colours through the flow is sh
 the architecture can hold exactly that: ``convs.0`` is a 1x1 convolution of the picture, the mask can start
 near one, and the top ``to_rgbs`` is a 1x1 convolution whose leaky ReLU is linear above a positive offset.
 What remains to be learned is where things move (flow) and what no warp can show (mouth, uncovered places).
+Colour comes through the mask alone, so a closed one shows what is left without any: here the dark of a mouth.
 
 Growing adds a level on top: its flow starts as the upsampled flow below, its colours as the pass-through, and
 the new encoder block as the old first layer applied to the filtered, halved picture. The level below keeps
@@ -35,6 +36,8 @@ OFFSET = 1.5
 """Added before a leaky ReLU and taken off behind it: the activation is linear for inputs above -OFFSET."""
 MASK_START = 3.0
 """Initial mask logit: sigmoid(3) = 0.95."""
+DARK = (-0.66, -0.82, -0.80)
+"""RGB of a place whose masks are closed, in [-1, 1]: the inside of a mouth."""
 FLOW_START = 0.05
 """Share of the unit-normal draw that flow heads start with; more would be tens of pixels of random flow."""
 
@@ -104,23 +107,30 @@ def _mute(to_rgb: ToRGB) -> None:
 
 
 def _carry_colours(model: LIA) -> None:
-    """Let the first six feature channels be the pairs +R, -R, +G, -G, +B, -B."""
+    """Let the first feature channels be the pairs +R, -R, +G, -G, +B, -B and a constant (of 1 times GAIN)."""
     first, activate = _parts(model.enc.net_app.convs[0])
-    first.weight[:6] = 0
+    first.weight[:7] = 0
     for colour in range(3):
         first.weight[2 * colour, colour] = 1 / first.scale
         first.weight[2 * colour + 1, colour] = -1 / first.scale
     activate.bias[:, :6] = 0
+    activate.bias[:, 6] = 1
 
 
 def _pass_through(model: LIA, sign: float, level: int = -1) -> None:
-    """Add (or take off) to a level's colours the source's own, read from the pairs of ``_carry_colours``."""
-    conv, _ = _parts(all_of(ToRGB, model.dec.to_rgbs)[level].conv)
+    """Add (or take off) to a level's colours the source's own, read from what ``_carry_colours`` carries.
+
+    They are added as differences from ``DARK``, which is added behind the mask.
+    """
+    to_rgb = all_of(ToRGB, model.dec.to_rgbs)[level]
+    conv, _ = _parts(to_rgb.conv)
     # leaky(x) - leaky(-x) = (1 + LEAK) x; one GAIN from the feature, one from this layer's own activation
     share = sign / ((1 + LEAK) * GAIN * GAIN * conv.scale)
     for colour in range(3):
         conv.weight[colour, 2 * colour] += share
         conv.weight[colour, 2 * colour + 1] -= share
+        conv.weight[colour, 6] -= sign * DARK[colour] / (GAIN * GAIN * conv.scale)
+        to_rgb.bias[:, colour] += sign * DARK[colour]
 
 
 def _imitate_first_layer(model: LIA, old: nn.Module) -> None:

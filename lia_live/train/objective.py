@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from lia_live.train import losses
 from lia_live.train.pairs import Pairs
@@ -31,11 +30,8 @@ def joint_terms(
     if weights.flow:
         terms["flow"] = _flow(out.raws, pairs, stage.region_share)
     if weights.mask:
-        logits = out.raws[-1][:, 2:3]
-        wanted = functional.binary_cross_entropy_with_logits(
-            logits, pairs.valid_at(size), reduction="none"
-        )
-        terms["mask"] = (wanted.mean((1, 2, 3)) * pairs.performed).mean()
+        judged = pairs.judged_at(size) * region
+        terms["mask"] = losses.mask_distance(out.raws[-1][:, 2:3], pairs.valid_at(size), judged)
     if labels and weights.motion:
         terms["motion"] = losses.motion_distance(
             out.alpha_source.float(), pairs.theta_source, ALPHA_GAIN, pairs.known

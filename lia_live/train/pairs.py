@@ -18,8 +18,6 @@ class Pairs(PerformedBatch):
 
     known: Tensor
     """(B, 16) 1 where ``theta_source`` and ``theta_target`` were measured, 0 where nobody knows them."""
-    performed: Tensor
-    """(B,) 1 where ``valid`` speaks of the whole picture; 0 where only of the face (real clips)."""
 
     def __len__(self) -> int:
         return int(self.source.shape[0])
@@ -28,8 +26,7 @@ class Pairs(PerformedBatch):
     def of_performance(batch: PerformedBatch) -> Pairs:
         """Performed pairs: everything is known."""
         fields = {f.name: getattr(batch, f.name) for f in dataclasses.fields(PerformedBatch)}
-        performed = torch.ones(batch.source.shape[0], device=batch.source.device)
-        return Pairs(**fields, known=torch.ones_like(batch.theta_source), performed=performed)
+        return Pairs(**fields, known=torch.ones_like(batch.theta_source))
 
     def tensors(self) -> dict[str, Tensor]:
         """Every field by name."""

@@ -58,6 +58,9 @@ class PerformedBatch:
     """(B, 2, R, R): x, y from a target pixel to its place in the source, fractions of the side."""
     valid: Tensor
     """(B, 1, R, R): 1 where that place shows the same thing; 0 in mouths, behind things, outside."""
+    judged: Tensor
+    """(B, 1, R, R): 1 where ``valid`` decides what the mask should be: there, and in the painted part of mouths. 0
+    where something else may do as well: behind things (a neighbour, stretched), in a mouth that was open before."""
     weights: Tensor
     """(B, 1, R, R): mouth and eyes 10, brows 5, face 2, rest 1, scaled to a mean of 1."""
     theta_source: Tensor
@@ -86,6 +89,10 @@ class PerformedBatch:
     def valid_at(self, resolution: int) -> Tensor:
         """(B, 1, r, r) in [0, 1]: share of each pixel that is valid."""
         return _resized(self.valid, resolution)
+
+    def judged_at(self, resolution: int) -> Tensor:
+        """(B, 1, r, r) in [0, 1]: share of each pixel that is judged."""
+        return _resized(self.judged, resolution)
 
     def weights_at(self, resolution: int) -> Tensor:
         """(B, 1, r, r): region weights, mean 1."""
@@ -148,7 +155,7 @@ class Performer:
         pictures = self._paint(scene, size)
         still, moving = pictures[:batch], pictures[batch : 2 * batch]
         driver = torch.cat([pictures[2 * batch :], moving[crossing:]])
-        displacement, valid, weights = self._correspondence(scene, batch)
+        displacement, valid, judged, weights = self._correspondence(scene, batch)
 
         still, moving = relit(torch.cat([still, moving]), 2, config.light.shared, generator).chunk(
             2
@@ -158,9 +165,9 @@ class Performer:
 
         order = torch.randperm(batch, generator=generator, device=self.device)  # mix the crossed in
         flipped = self._chosen(batch, config.mirror, generator)[:, :, None, None]
-        still, moving, driver, displacement, valid, weights = (
+        still, moving, driver, displacement, valid, judged, weights = (
             torch.where(flipped, value.flip(3), value)[order]
-            for value in (still, moving, driver, displacement, valid, weights)
+            for value in (still, moving, driver, displacement, valid, judged, weights)
         )
         flipped = flipped[order]
         sign = torch.where(flipped, displacement.new_tensor([-1, 1]).view(1, 2, 1, 1), 1.0)
@@ -170,6 +177,7 @@ class Performer:
             driver,
             displacement * sign,
             valid,
+            judged,
             weights,
             self._mirrored(source[order], flipped),
             self._mirrored(target[order], flipped),
@@ -205,17 +213,7 @@ class Performer:
 
     def _paint(self, scene: _Scene, size: int) -> Tensor:
         """Pictures (B, 3, S, S) in [-1, 1]."""
-        maps = scene.raster.interpolate(self._attributes[scene.index])  # (B, 7, R, R)
-        inside, across, down = maps[:, 2:3], maps[:, 3:4], maps[:, 4:5]
-        # Inside an opening mouth the portrait's own teeth stay at the upper lip; beyond what it
-        # shows there is nothing to copy, and the inside is painted.
-        ratio = self.rig.mouth_ratio(scene.index, scene.theta).view(-1, 1, 1, 1)
-        own_gap = self.rig.gap[scene.index].view(-1, 1, 1, 1)
-        below = down * ratio
-        shows = ((own_gap - 0.03) / 0.04).clamp(0, 1)
-        fade = ((below - 0.7) / 0.25).clamp(0, 1) * ((ratio - 1) / 0.25).clamp(0, 1)
-        painted = inside * (1 - shows * (1 - fade))
-        uv = maps[:, :2] + maps[:, 5:7] * below.clamp(0, 1)
+        uv, painted, inside, across, down = self._mouths(scene)
         inside = inside + 1e-6
         across, down = across * inside, down * inside  # so that edges do not mix with "no mouth"
         if size != uv.shape[-1]:
@@ -241,13 +239,31 @@ class Performer:
         pictures[picture, :, row, column] = torch.lerp(under, mouth * 2 - 1, painted[here][:, None])
         return pictures
 
-    def _correspondence(self, scene: _Scene, batch: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Displacement, validity and weights of the targets (second B) towards the sources (first B)."""
-        targets = scene.raster.rows(slice(batch, 2 * batch))
+    def _mouths(self, scene: _Scene) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Maps of R x R pixels: place in the portrait (2), share that is painted, in a mouth, across it, down it."""
+        maps = scene.raster.interpolate(self._attributes[scene.index])  # (B, 7, R, R)
+        inside, across, down = maps[:, 2:3], maps[:, 3:4], maps[:, 4:5]
+        # Inside an opening mouth the portrait's own teeth stay at the upper lip; beyond what it
+        # shows there is nothing to copy, and the inside is painted.
+        ratio = self.rig.mouth_ratio(scene.index, scene.theta).view(-1, 1, 1, 1)
+        own_gap = self.rig.gap[scene.index].view(-1, 1, 1, 1)
+        below = down * ratio
+        shows = ((own_gap - 0.03) / 0.04).clamp(0, 1)
+        fade = ((below - 0.7) / 0.25).clamp(0, 1) * ((ratio - 1) / 0.25).clamp(0, 1)
+        painted = inside * (1 - shows * (1 - fade))
+        return maps[:, :2] + maps[:, 5:7] * below.clamp(0, 1), painted, inside, across, down
+
+    def _correspondence(self, scene: _Scene, batch: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Displacement, validity, where it judges, weights: targets (second B) towards sources (first B)."""
+        rows = slice(batch, 2 * batch)
+        targets = scene.raster.rows(rows)
         displacement, valid = correspondence(
             targets, scene.raster.rows(slice(batch)), scene.points[:batch], ~self._mouth_triangles
         )
-        return displacement, valid.float(), region_weights(targets, self.rig.regions)
+        wanted = _Scene(scene.index[rows], scene.theta[rows], scene.points[rows], targets)
+        painted = self._mouths(wanted)[1]
+        judged = torch.maximum(valid.float(), painted)
+        return displacement, valid.float(), judged, region_weights(targets, self.rig.regions)
 
     def _chosen(self, batch: int, share: float, generator: torch.Generator) -> Tensor:
         """(B, 1) bool, true for ``share`` of the batch on average."""

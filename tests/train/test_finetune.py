@@ -39,7 +39,7 @@ QUICK = FinetuneConfig(
     batch=4,
     learning_rate=3e-3,
     checks=4,
-    losses=LossWeights(flow=0.05, motion=1.0, perceptual=1.0),
+    losses=LossWeights(flow=0.05, mask=0.1, motion=1.0, perceptual=1.0),
 )
 
 

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from lia_live.model import LIA, LIAConfig, Look
 from lia_live.model.synthesis import warp
-from lia_live.train.growth import grow, start
+from lia_live.train.growth import DARK, grow, start
 
 SMALL = LIAConfig(size=32, width=0.125, latent_dim=32)
 
@@ -37,7 +37,11 @@ def test_a_fresh_network_already_passes_the_source_through() -> None:
     out, raws = still.dec(look.latent, look.features)
     mask = torch.sigmoid(raws[-1][:, 2:3])
     assert mask.mean() > 0.85
-    assert (out / mask - warp(picture, torch.zeros(2, 2, 32, 32))).abs().max() < 1e-3
+    dark = torch.tensor(DARK).view(1, 3, 1, 1)
+    shown = warp(
+        torch.cat((picture - dark, torch.ones(2, 1, 32, 32)), 1), torch.zeros(2, 2, 32, 32)
+    )
+    assert (out - dark - mask * shown[:, :3]).abs().max() < 1e-3
 
 
 @torch.no_grad()

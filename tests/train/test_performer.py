@@ -199,7 +199,21 @@ def test_an_open_mouth_is_masked_and_painted() -> None:
     batch = stage(same_pose=0.0, motion=MotionConfig(open_share=1.0)).pairs(index(6), seeded(), 64)
     open_most = batch.theta_target[:, OPEN].argmax()
     mouth = batch.weights[open_most, 0] > 3
-    assert (batch.valid[open_most, 0][mouth] == 0).any()
+    hidden = mouth & (batch.valid[open_most, 0] == 0)
+    assert hidden.any()
+    assert (batch.judged[open_most, 0][hidden] > 0.5).any(), "the mask must close over paint"
+    assert (batch.judged >= batch.valid).all()
+
+
+def test_teeth_that_the_portrait_shows_may_be_copied() -> None:
+    """Its own open mouth in the same pose: nothing is painted, so nobody says what the mask should be."""
+    performer = stage(rest_source=1.0, same_pose=1.0, cross_identity=0.0, light=DARK)
+    own = int(performer.rig.gap.argmax())
+    performer.rig.gap[own] = 0.2  # one whose mouth is open on the photograph
+    performer.rig.own[own, OPEN] = 0.2 / 0.15
+    batch = performer.pairs(torch.tensor([own]), seeded(), 64)
+    mouth = (batch.valid == 0) & (batch.weights > 3)
+    assert batch.judged[mouth].mean() < 0.2
 
 
 def test_gaze_moves_the_irises_only() -> None:

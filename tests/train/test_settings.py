@@ -29,7 +29,7 @@ def test_a_file_lies_over_the_preset_and_words_over_the_file(tmp_path: Path) -> 
     assert (got.seed, got.precision, got.model.width) == (6, "fp32", 0.5)
     assert got.stages[0].batch == 8
     assert got.stages[1].losses.flow == 1.0
-    assert got.stages[0].joint_steps == 250
+    assert got.stages[0].joint_steps == first_weights(0.5).stages[0].joint_steps
     untouched = first_weights(0.5)
     assert got.stages[2:] == untouched.stages[2:]
     assert got.model.size == untouched.model.size
@@ -143,7 +143,7 @@ def test_differences_name_every_leaf() -> None:
         "seed: 1 -> 2",
     ]
     shorter = plain(replace(first_weights(), stages=first_weights().stages[:3]))
-    assert "stages.3.size: 128 -> absent" in differences(old, shorter)
+    assert "stages.3.size: 256 -> absent" in differences(old, shorter)
 
 
 def test_plain_survives_json() -> None:
