@@ -96,6 +96,8 @@ def test_every_module_imports_with_base_dependencies() -> None:
         "build",
         "lightning",
         "lightning_fabric",
+        "onnx",
+        "onnxruntime",
         "openvino",
         "pytest",
         "skimage",

@@ -40,6 +40,7 @@ COMMANDS: tuple[Command, ...] = (
     avatar.INFO,
     weights.CONVERT,
     weights.INFO,
+    weights.EXPORT,
     finetune.COMMAND,
     train.COMMAND,
     train_prepare.COMMAND,

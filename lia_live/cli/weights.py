@@ -1,4 +1,4 @@
-"""``lia-live weights convert|info``: official checkpoints become safetensors; what a model file is."""
+"""``lia-live weights convert|info|export``: official checkpoints become safetensors; what a model file is; ONNX."""
 
 from __future__ import annotations
 
@@ -64,5 +64,45 @@ def _info(flags: argparse.Namespace, interrupts: Interrupts) -> int:
     return 0
 
 
+def _add_export(parser: Parser) -> None:
+    parser.add_argument(
+        "weights", nargs="?", default="default", help="a file; without: the shipped ones"
+    )
+    parser.add_argument(
+        "--onnx", type=Path, metavar="FOLDER", help="write encoder.onnx and renderer.onnx there"
+    )
+    parser.add_argument(
+        "--force", action="store_true", default=False, help="overwrite files that are there"
+    )
+
+
+def _export(flags: argparse.Namespace, interrupts: Interrupts) -> int:
+    from lia_live.model import load_model
+    from lia_live.render.onnx_export import ENCODER, RENDERER, export_onnx
+
+    folder: Path | None = getattr(flags, "onnx", None)
+    if folder is None:
+        raise ConfigError("the export needs a place", "name a folder: --onnx FOLDER")
+    if folder.is_dir():
+        there = [name for name in (ENCODER, RENDERER) if (folder / name).exists()]
+        if there and not flags.force:
+            raise ConfigError(
+                f"{folder / there[0]} is there already",
+                "add --force to overwrite it, or choose another folder",
+            )
+        for name in (ENCODER, RENDERER):
+            check_target(folder / name, [flags.weights])
+    else:
+        check_target(folder, [flags.weights])  # a file in the way, or no folder to make it in
+        if folder.exists():
+            raise ConfigError(f"{folder} is a file", "name a folder after --onnx")
+    model = load_model(flags.weights, device="cpu")
+    for path in export_onnx(model, folder):
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    print(f"licence of the weights: {model.licence or 'unknown'}; it holds for these files too")
+    return 0
+
+
 CONVERT = Command("weights convert", "an official LIA .pt into safetensors", _add_convert, _convert)
 INFO = Command("weights info", "what a model file is: sizes, framing, licence", _add_info, _info)
+EXPORT = Command("weights export", "the network as two ONNX files", _add_export, _export)
