@@ -27,6 +27,7 @@ from lia_live.model.lia import LIA
 from lia_live.model.weights_file import (
     describe_by,
     fill,
+    is_finite,
     network_bytes,
     stored_tensors,
     take_tensors,
@@ -136,7 +137,7 @@ def _read_look(path: str | Path, config: LIAConfig, label: Label) -> dict[str, T
     for key, (dtype, _) in expected.items():
         if tensors[key].dtype != dtype:
             raise AvatarError(f"{path}: {key} is {tensors[key].dtype}, not {dtype}", REBUILD)
-        if dtype.is_floating_point and not bool(torch.isfinite(tensors[key]).all()):
+        if dtype.is_floating_point and not is_finite(tensors[key]):
             raise AvatarError(f"{path}: {key} has values that are not finite", REBUILD)
     return tensors
 

@@ -20,7 +20,7 @@ from lia_live.errors import ConfigError
 from lia_live.interfaces import Clock, Sink
 from lia_live.io import open_sink, open_source
 from lia_live.timing import MonotonicClock
-from lia_live.track import open_tracker
+from lia_live.track import import_ahead, open_tracker
 
 if TYPE_CHECKING:
     from lia_live.model import LIA, LIAConfig
@@ -55,6 +55,7 @@ def go_live(config: RunConfig, interrupts: Interrupts, began_at: float) -> int:
                 if not is_file(output)
             }
 
+        import_ahead()  # weights and engine leave a core idle for it
         networks = Networks(config.model)
         avatars = open_portraits(portraits, networks, interrupts)
         with interrupts.deferred():

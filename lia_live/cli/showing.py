@@ -28,7 +28,7 @@ from lia_live.frame import Frame, Pixels
 from lia_live.interfaces import Clock, Source
 from lia_live.io import VideoFileSink, VideoReader, open_source
 from lia_live.timing import MonotonicClock
-from lia_live.track import open_tracker
+from lia_live.track import import_ahead, open_tracker
 
 SIDE = 512
 """Pixels of each half."""
@@ -56,6 +56,7 @@ def show(
         check_distinct([out, stats_json])
     clock = MonotonicClock()
 
+    import_ahead()  # weights and engine leave a core idle for it
     with interrupts.deferred():
         model, renderer = open_network(settings)
     with interrupts.deferred():

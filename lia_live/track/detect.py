@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lia_live.frame import Box, Pixels
 from lia_live.track.crop import Landmarks, crop_square
 from lia_live.track.quiet import quiet
+from lia_live.track.solutions import face_solutions
 
 LANDMARKS = 478
 WINDOW_FACE = 2.0
@@ -46,8 +47,7 @@ class FullRangeDetector:
     def __init__(self, min_score: float = 0.5) -> None:
         """``min_score``: confidence below which a face is not reported, in [0, 1]."""
         with quiet():
-            from mediapipe.python.solutions import face_detection
-
+            face_detection, _ = face_solutions()
             self._solution: Any = face_detection.FaceDetection(
                 model_selection=1, min_detection_confidence=min_score
             )
@@ -85,8 +85,7 @@ class MeshModel:
         follows the face it saw last (faster, steadier). ``min_score``: of detection and of following.
         """
         with quiet():
-            from mediapipe.python.solutions import face_mesh
-
+            _, face_mesh = face_solutions()
             self._solution: Any = face_mesh.FaceMesh(
                 static_image_mode=still,
                 max_num_faces=1,
