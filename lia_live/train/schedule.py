@@ -129,14 +129,14 @@ class TrainConfig:
 
 
 def first_weights(scale: float = 1.0) -> TrainConfig:
-    """The schedule of the shipped weights: about two hours on one plain core; ``scale`` stretches it."""
+    """The schedule of the first shipped weights: about 90 minutes on one plain core; ``scale`` stretches it."""
     return TrainConfig(
         model=LIAConfig(size=256, width=0.25, latent_dim=256, motion_dim=20),
         stages=(
-            Stage(size=32, joint_steps=_steps(700, scale), region_share=0.2),
+            Stage(size=32, joint_steps=_steps(500, scale), region_share=0.2),
             Stage(
                 size=64,
-                joint_steps=_steps(1000, scale),
+                joint_steps=_steps(600, scale),
                 single_steps=2,
                 oracle=(0.5, 0.1),
                 learning_rate=4e-3,
@@ -144,54 +144,60 @@ def first_weights(scale: float = 1.0) -> TrainConfig:
             ),
             Stage(
                 size=128,
-                joint_steps=_steps(900, scale),
+                joint_steps=_steps(200, scale),
                 batch=8,
+                single_steps=2,
                 single_batch=16,
-                single_steps=1,
                 oracle=(0.2, 0.0),
+                learning_rate=2e-3,
+                single_learning_rate=2e-3,
+            ),
+            Stage(
+                size=128,
+                joint_steps=_steps(500, scale),
+                batch=8,
+                single_steps=2,
+                single_batch=16,
+                oracle=(0.1, 0.0),
                 learning_rate=3e-3,
                 single_learning_rate=3e-3,
                 region_share=0.8,
-                clips=0.15,
-                clip_pairs=ClipPairsConfig(),
-            ),
-            Stage(
-                size=256,
-                joint_steps=_steps(500, scale),
-                batch=8,
-                single_batch=16,
-                single_steps=1,
-                oracle=(0.0, 0.0),
-                learning_rate=1.5e-3,
-                single_learning_rate=1.5e-3,
-                region_share=0.8,
-                clips=0.15,
-                clip_pairs=ClipPairsConfig(),
-                performer=PerformerConfig(motion=MotionConfig(pose=0.75)),
-                losses=LossWeights(perceptual=0.3),
             ),
         ),
     )
 
 
 def continued(scale: float = 1.0) -> TrainConfig:
-    """Finished weights trained on, at their full size, with real clips mixed in: for ``--base``."""
+    """Finished weights trained on, at their full size, with real clips mixed in: for ``--base``.
+
+    The second half of the schedule of the shipped weights; sharpness (the perceptual term) comes last.
+    """
     stage = Stage(
         size=256,
-        joint_steps=_steps(1500, scale),
+        joint_steps=_steps(1300, scale),
         batch=8,
         single_steps=1,
         single_batch=16,
         oracle=(0.0, 0.0),
-        learning_rate=1e-3,
-        single_learning_rate=1e-3,
+        learning_rate=2e-3,
+        heads_rate=0.5,
+        single_learning_rate=1.5e-3,
         region_share=0.8,
-        clips=0.2,
+        clips=0.15,
         clip_pairs=ClipPairsConfig(),
+        performer=PerformerConfig(motion=MotionConfig(pose=0.85)),
+    )
+    sharpened = replace(
+        stage,
+        joint_steps=_steps(250, scale),
+        learning_rate=8e-4,
+        single_learning_rate=8e-4,
+        decay_from=0.3,
+        losses=LossWeights(perceptual=0.3),
     )
     return TrainConfig(
         model=LIAConfig(size=256, width=0.25, latent_dim=256, motion_dim=20),
-        stages=(stage,),
+        stages=(stage, sharpened),
         ema=0.995,
     )
 

@@ -143,7 +143,7 @@ def test_differences_name_every_leaf() -> None:
         "seed: 1 -> 2",
     ]
     shorter = plain(replace(first_weights(), stages=first_weights().stages[:3]))
-    assert "stages.3.size: 256 -> absent" in differences(old, shorter)
+    assert "stages.3.size: 128 -> absent" in differences(old, shorter)
 
 
 def test_plain_survives_json() -> None:
