@@ -17,7 +17,6 @@ import cv2
 import numpy as np
 import torch
 
-from lia_live import render
 from lia_live.errors import ConfigError, MediaError
 from lia_live.evaluate.bench_loop import LoopFigures, measure_loop
 from lia_live.evaluate.bench_media import SIZE, MediaCost, measure_media
@@ -35,6 +34,7 @@ from lia_live.evaluate.recipe import fill_by_recipe
 from lia_live.frame import Pixels
 from lia_live.io import VideoFileSink, VideoReader
 from lia_live.model import LIA, LIAConfig
+from lia_live.render import available
 from lia_live.track import open_tracker
 
 PARTS: Final = ("full-size", "default", "live", "media")
@@ -246,10 +246,7 @@ def bench(
 
 def known_engines(device: torch.device) -> list[tuple[str, str]]:
     """(engine, precision) that run on ``device`` here and gain by it."""
-    found = getattr(render, "available", None)
-    if found is None:
-        return [("torch", "bf16"), ("torch", "fp32")]
-    return [(choice.engine, choice.precision) for choice in found(device)]
+    return [(choice.engine, choice.precision) for choice in available(device)]
 
 
 def driver_crops(driver: Path, model: LIA, count: int) -> Pixels:
