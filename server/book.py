@@ -7,6 +7,7 @@ import hmac
 import logging
 from typing import TYPE_CHECKING
 
+from lia_live_server.memory import give_back_freed_memory
 from lia_live_server.protocol import ProtocolError
 from lia_live_server.session import Session
 
@@ -126,16 +127,19 @@ class SessionBook:
             del self._sessions[session]
             await session.close()
             log.info("session %s ended", session.name)
+            if not self._sessions:
+                await asyncio.to_thread(give_back_freed_memory)
 
     async def sweep(self) -> None:
         """Body of a task: ends parked sessions whose time is over."""
         while True:
             await asyncio.sleep(SWEEP_S)
-            now = self._clock.now()
-            for session in list(self._sessions):
-                parked = session.parked_at
-                if parked is not None and now - parked > self._config.park_s:
-                    await self.end(session)
+            for session in self._overdue():
+                await self.end(session)
+
+    def _overdue(self) -> list[Session]:
+        now, most = self._clock.now(), self._config.park_s
+        return [s for s in self._sessions if s.parked_at is not None and now - s.parked_at > most]
 
     async def end_all(self) -> None:
         """The server stops: sockets are told, sessions freed."""

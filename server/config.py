@@ -55,8 +55,8 @@ class ServerConfig:
     """Threads that find faces; 1 to 16."""
     max_batch: int = 8
     """Sessions rendered in one call of the network; 1 to 64."""
-    idle_after_s: float = 0.1
-    """Without a frame for so long the avatar is moved on without one; 0.02 to 5."""
+    idle_after_s: float = 0.3
+    """Without a frame for so long the avatar is moved on without one; 0.02 to 5. Longer than a network's gaps."""
     fault_limit_s: float = 5.0
     """A seam of one session that fails for so long ends that session; 0 to 3600."""
 

@@ -5,25 +5,35 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-LOWEST_BPS: Final = 110_000
-"""With packet headers this fits a link of 150 kbit/s."""
-CLAMP_BPS: Final = (150_000, 2_500_000)
-"""What a face is worth on a link in order; below the lower end only on one that is seen to be choked."""
+LOWEST_BPS: Final = 90_000
+"""With headers, and some of it sent again, this fits a link of 150 kbit/s."""
+CLAMP_BPS: Final = 2_500_000
+"""More than a face is worth on the best link."""
 FIRST_BPS: Final = 900_000
-TRUSTED_REMB_BPS: Final = 300_000
-"""A lower estimate of the receiver counts only if loss or delay bear it out: a static picture makes it shrink."""
+REMB_SLACK: Final = 2.0
+REMB_FLOOR_BPS: Final = 300_000
+"""The receiver's estimate grows slowly, and shrinks with a picture that stands still. So it bounds what is sent only
+by a multiple, and never to less than this."""
 
 LOSS_QUIET: Final = 0.03
 LOSS_CHOKED: Final = 0.33
 """More than any radio link loses on its own: a queue that overflows."""
-LOSS_DOUBTFUL: Final = 0.12
-"""Enough to be a queue that overflows, if the delay has grown too."""
 DELAY_GROWN_S: Final = 0.12
 """Round trip above its own least: a queue that fills."""
+ENOUGH_BPS: Final = 60_000
+"""Who sends less than this does not fill a link."""
 BACK_OFF: Final = 0.8
-GROWTH_PER_S: Final = 1.5
-HOLD_S: Final = 2.0
-"""After a step down nothing grows for so long."""
+GROWTH_PER_S: Final = (1.5, 1.15)
+"""On a link that was never choked of late, and on one that was: there each step up may be one too many."""
+HOLD_S: Final = (2.0, 6.0)
+"""After a step down nothing grows for so long: at first, and when it happens again and again."""
+WARY_S: Final = 25.0
+"""So long after it was choked, a link is not trusted."""
+DOUBLED_LOSS: Final = (0.015, 0.03)
+"""Below the first nothing is sent twice any more, above the second it is: waiting for a lost packet to be asked for
+costs a round trip, a picture of a face little."""
+DOUBLED_BPS: Final = 450_000
+"""What is sent twice is at most this."""
 FORGET_RTT_PER_S: Final = 0.004
 """The least round trip drifts up so fast: a path may have become longer."""
 
@@ -37,7 +47,7 @@ class Rung:
     fps: float
 
 
-STEPS: Final = ((500_000, 1.0, 1.0), (320_000, 0.84, 1.0), (200_000, 0.67, 0.84), (0, 0.5, 0.5))
+STEPS: Final = ((420_000, 1.0, 1.0), (280_000, 0.84, 1.0), (170_000, 0.67, 0.84), (0, 0.5, 0.6))
 """From so many bit/s on: this part of the full side, this part of the full rate."""
 LIKE_STEP: Final = 1.15
 """A step up is taken only with so much more than it needs: no flapping between two sizes."""
@@ -55,6 +65,12 @@ class Ladder:
         self._remb_bps: float | None = None
         self._least_rtt: float | None = None
         self._hold_until = 0.0
+        self._hold_s = HOLD_S[0]
+        self._choked_at = -WARY_S
+        self.doubled = False
+        """Send everything twice: the link loses, and is not choked."""
+        self.choked = False
+        """As of the last report: the link takes less than was sent."""
         self._at: float | None = None
         self._step = 0
 
@@ -67,15 +83,22 @@ class Ladder:
         passed = 1.0 if self._at is None else min(max(now - self._at, 0.0), 3.0)
         self._at = now
         grown = self._grown(rtt_s, passed)
-        choked = loss >= LOSS_CHOKED or grown or (loss >= LOSS_DOUBTFUL and self._remb_is_low())
-        if choked:
-            arrived = sent_bps * (1 - loss)
-            known = min(self._bps, arrived) if arrived > 0 else self._bps
-            self._bps = max(LOWEST_BPS, BACK_OFF * known)
-            self._hold_until = now + HOLD_S
-        elif now >= self._hold_until and loss <= LOSS_QUIET:
-            self._bps *= GROWTH_PER_S**passed
-        self._bps = min(max(self._bps, LOWEST_BPS), self._ceiling(choked))
+        self.choked = sent_bps >= ENOUGH_BPS and (loss >= LOSS_CHOKED or grown)
+        wary = now - self._choked_at < WARY_S
+        if self.choked:
+            self._bps = BACK_OFF * min(self._bps, sent_bps * (1 - loss))
+            again = wary and now > self._hold_until
+            self._hold_s = min(2 * self._hold_s, HOLD_S[1]) if again else self._hold_s
+            self._hold_until, self._choked_at = now + self._hold_s, now
+        elif not wary:
+            self._hold_s = HOLD_S[0]
+        if now >= self._hold_until and loss <= LOSS_QUIET:
+            self._bps *= GROWTH_PER_S[wary] ** passed
+        if wary or self.choked or loss < DOUBLED_LOSS[0]:
+            self.doubled = False
+        elif loss > DOUBLED_LOSS[1]:
+            self.doubled = True
+        self._bps = max(min(self._bps, self._ceiling()), LOWEST_BPS)
 
     def _grown(self, rtt_s: float | None, passed: float) -> bool:
         if rtt_s is None:
@@ -85,15 +108,11 @@ class Ladder:
         self._least_rtt = least
         return rtt_s - least > DELAY_GROWN_S
 
-    def _remb_is_low(self) -> bool:
-        return self._remb_bps is not None and self._remb_bps < TRUSTED_REMB_BPS
-
-    def _ceiling(self, choked: bool) -> float:
-        ceiling = float(CLAMP_BPS[1])
-        if self._remb_bps is not None:
-            floor = LOWEST_BPS if choked else TRUSTED_REMB_BPS
-            ceiling = min(ceiling, max(self._remb_bps, floor))
-        return ceiling
+    def _ceiling(self) -> float:
+        ceiling = DOUBLED_BPS if self.doubled else CLAMP_BPS
+        if self._remb_bps is None:
+            return ceiling
+        return min(ceiling, max(REMB_SLACK * self._remb_bps, REMB_FLOOR_BPS))
 
     def rung(self) -> Rung:
         """What to send now."""

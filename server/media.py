@@ -29,8 +29,8 @@ REPEAT_S: Final = 0.25
 DRIFT: Final = 0.002
 """How fast the shortest way of a frame may grow, seconds a second: clocks differ, paths change."""
 JUMP_S: Final = 2.0
-EARLY: Final = 0.25
-"""Of an interval: pictures come unevenly, and one that is this much early is still sent."""
+BURST: Final = 3.0
+"""Pictures come unevenly: so many at once, if there were none before. In the long run the rate holds."""
 LARGEST_PIXELS: Final = 1920 * 1088
 
 
@@ -54,6 +54,19 @@ class SourceClock:
             self._offset = min(offset, self._offset + DRIFT * passed)
         self._arrived = arrived
         return pts_s + self._offset
+
+
+class Pace:
+    """A rate that holds in the long run, with short bursts."""
+
+    def __init__(self, burst: float, now: float) -> None:
+        self._burst, self._left, self._at = burst, burst, now
+
+    def wait(self, per_s: float, now: float) -> float:
+        """Take one; seconds until it is due."""
+        self._left = min(self._burst, self._left + (now - self._at) * per_s) - 1
+        self._at = now
+        return max(0.0, -self._left / per_s)
 
 
 class RawFrame(Protocol):
@@ -80,7 +93,7 @@ class ReceivedFrame:
         if frame.format.name == "yuv420p" and not (frame.width % 2 or frame.height % 2):
             planes = frame.to_ndarray()
             return cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_I420).astype(np.uint8, copy=False)
-        return frame.to_ndarray(format="rgb24")
+        return frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
 
 
 class OutgoingTrack(MediaStreamTrack):
@@ -98,7 +111,7 @@ class OutgoingTrack(MediaStreamTrack):
         self._newest: AvatarPicture | None = None
         self._last: AvatarPicture | None = None
         self._came = asyncio.Event()
-        self._sent_at = float("-inf")
+        self._pace = Pace(BURST, clock.now())
         self._pts: int | None = None
         self._origin = 0.0
         self.sent = 0
@@ -130,13 +143,13 @@ class OutgoingTrack(MediaStreamTrack):
         else:
             self._stats.repeated += 1
         frame.pts, frame.time_base = self._timed(picture if new else None, now), TIME_BASE
-        self._last, self._sent_at = picture, now
+        self._last = picture
         self.sent += 1
         return frame
 
     async def _next(self, rung: Rung) -> AvatarPicture:
-        """Wait for the interval to pass, then for the newest picture, or for the last one to be due again."""
-        early = self._sent_at + (1 - EARLY) / rung.fps - self._clock.now()
+        """Wait for the pace, then for the newest picture, or for the last one to be due again."""
+        early = self._pace.wait(rung.fps, self._clock.now())
         if early > 0:
             await asyncio.sleep(early)
         while self.readyState == "live":

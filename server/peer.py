@@ -17,6 +17,7 @@ from aiortc import (
 )
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcconfiguration import RTCBundlePolicy
+from aiortc.rtcrtpsender import RTT_ALPHA
 from aiortc.sdp import SessionDescription
 
 from lia_live.engine.stats import Stats
@@ -182,10 +183,13 @@ class Peer:
             now = self._clock.now()
             self.sent_bps = 8 * (sent - bytes_before) / max(now - at_before, 0.1)
             bytes_before, at_before = sent, now
-            self.loss, self.rtt_s = report.fractionLost / 256, report.roundTripTime
-            self._ladder.report(now, self.loss, self.rtt_s, self.sent_bps)
+            self.loss = report.fractionLost / 256
+            newest = unsmoothed(self.rtt_s, report.roundTripTime)
+            self.rtt_s = report.roundTripTime
+            self._ladder.report(now, self.loss, newest, self.sent_bps)
             self._rung = rung = self._ladder.rung()
             self._encoder.bitrate_bps, self._encoder.fps = rung.bitrate_bps, rung.fps
+            self._encoder.choked, self._encoder.doubled = self._ladder.choked, self._ladder.doubled
 
     def _silent(self) -> bool:
         now = self._clock.now()
@@ -193,6 +197,15 @@ class Peer:
         if came is None:
             return now - self._began_at > self._config.connect_s
         return now - came > self._config.rtp_timeout_s
+
+
+def unsmoothed(before: float | None, smooth: float | None) -> float | None:
+    """The newest round trip, seconds, out of two values of aiortc's running mean; None where nothing is new."""
+    if smooth is None or smooth == before:
+        return None
+    if before is None:
+        return smooth
+    return max(0.0, (smooth - RTT_ALPHA * before) / (1 - RTT_ALPHA))
 
 
 def check_offer(sdp: str) -> None:
@@ -210,7 +223,8 @@ def check_offer(sdp: str) -> None:
         raise _bad_offer("the offer has no VP8")
     if len(media[0].ice_candidates) > MOST_CANDIDATES:
         raise _bad_offer(f"an offer has at most {MOST_CANDIDATES} candidates")
-    if media[0].dtls is None or not media[0].dtls.fingerprints or not media[0].ice.usernameFragment:
+    ice, dtls = media[0].ice, media[0].dtls
+    if dtls is None or not dtls.fingerprints or ice is None or not ice.usernameFragment:
         raise _bad_offer("the offer lacks its fingerprint or ICE credentials")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -222,7 +223,7 @@ def _ping(fields: _Fields) -> Ping:
     return Ping(t)
 
 
-_READERS = {
+_READERS: Final[dict[str, Callable[[_Fields], Message]]] = {
     "join": _join,
     "offer": lambda fields: Offer(fields.text("sdp", SDP_CHARACTERS)),
     "avatar": lambda fields: Choose(fields.text("name", NAME_CHARACTERS)),

@@ -6,6 +6,7 @@ Nothing is patched for the process: parts of single receivers and senders are re
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import time
 from collections import deque
@@ -14,24 +15,28 @@ from fractions import Fraction
 from typing import Any, Final
 
 import av
-from aiortc import RTCRtpReceiver, RTCRtpSender, rtcrtpreceiver, rtcrtpsender
+from aiortc import RTCRtpReceiver, RTCRtpSender, rtcrtpreceiver
 from aiortc.codecs import vpx
 from aiortc.jitterbuffer import JitterFrame
-from aiortc.rtp import RtpPacket
+from aiortc.rtp import RTP_HISTORY_SIZE, RtpPacket
 
 CLOCK_RATE: Final = 90_000
 PATIENCE_S: Final = 0.4
-"""A packet that has not come so long after the next one is given up; the picture goes on with a key frame."""
+"""Nothing waits longer for a packet before it: that one is given up, the picture goes on with a key frame."""
 ASK_AGAIN_S: Final = 0.06
 """A lost packet is asked for so often: about a round trip."""
 KEY_EVERY_S: Final = 0.3
 """A key frame is asked for, and made, no oftener."""
+KEY_SHARE: Final = 0.3
+"""Of the bit rate, for key frames: a poor link that loses them must not be filled with them."""
 MOST_WAITING: Final = 1024
 """Packets kept at once: a second of the best picture twice over."""
 MOST_LATE: Final = 3000
 """A packet that is later than this is no late packet."""
-RETRANSMIT_SHARE: Final = 0.5
-"""Of the bit rate: what is sent again must not choke what is new."""
+TWICE_AFTER_S: Final = 0.01
+"""Between the two of what is sent twice: what is lost is often lost in a row."""
+RETRANSMIT_SHARE: Final = (0.6, 0.15)
+"""Of the bit rate, on a link that loses and on one that is choked: there it would choke what is new."""
 
 _RECEIVER: Final = (
     "_RTCRtpReceiver__jitter_buffer",
@@ -51,9 +56,9 @@ class FrameBuffer:
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
         self._now = now
         self._packets: dict[int, RtpPacket] = {}
+        self._came: dict[int, float] = {}
         self._next: int | None = None
         self._newest = 0
-        self._stuck_at: float | None = None
         self._needs_key = True
         self._asked_at = -1e9
         self.ready: deque[JitterFrame] = deque()
@@ -66,11 +71,13 @@ class FrameBuffer:
             self._next = number
         if number < self._next - MOST_LATE:  # the sender began to count anew
             self._packets.clear()
+            self._came.clear()
             self._next = self._newest = number
-            self._needs_key, self._stuck_at = True, None
+            self._needs_key = True
         elif number < self._next:
             return False, None
         self._packets[number] = packet
+        self._came.setdefault(number, self._now())
         ask = self._release()
         if self._packets and (self._expired() or len(self._packets) > MOST_WAITING):
             self._skip()
@@ -103,8 +110,8 @@ class FrameBuffer:
         """Move every complete frame at the head into ``ready``. True: a key frame is needed for more."""
         assert self._next is not None
         while (end := self._end_of_frame(self._next)) is not None:
-            frame = [self._packets.pop(n) for n in range(self._next, end)]
-            self._next, self._stuck_at = end, None
+            frame = [self._taken(n) for n in range(self._next, end)]
+            self._next = end
             if self._needs_key:
                 if not begins_key_frame(frame[0]):
                     continue
@@ -112,6 +119,10 @@ class FrameBuffer:
             data = b"".join(_data(packet) for packet in frame)
             self.ready.append(JitterFrame(data, frame[0].timestamp))
         return self._needs_key
+
+    def _taken(self, number: int) -> RtpPacket:
+        self._came.pop(number, None)
+        return self._packets.pop(number)
 
     def _end_of_frame(self, first: int) -> int | None:
         """The number after the last packet of the frame that begins at ``first``, once all of it is there."""
@@ -128,29 +139,29 @@ class FrameBuffer:
         return None
 
     def _expired(self) -> bool:
-        """Is something missing, and has it been for too long?"""
+        """Has a packet waited too long for one before it?"""
+        hole = self._hole()
+        waiting = [came for number, came in self._came.items() if number > hole]
+        return bool(waiting) and self._now() - min(waiting) > PATIENCE_S
+
+    def _hole(self) -> int:
+        """The first packet that is missing."""
         assert self._next is not None
-        last = max(self._packets)
-        whole = last - self._next + 1 == len(self._packets)
-        if whole:  # nothing is missing: the frame is just not over yet
-            self._stuck_at = None
-            return False
-        now = self._now()
-        if self._stuck_at is None:
-            self._stuck_at = now
-        return now - self._stuck_at > PATIENCE_S
+        number = self._next
+        while number in self._packets:
+            number += 1
+        return number
 
     def _skip(self) -> None:
         """Give up what is missing: go on with the next key frame here, or with one that is asked for."""
-        self._stuck_at, self._needs_key = None, True
-        numbers = sorted(self._packets)
-        start = next((n for n in numbers if begins_key_frame(self._packets[n])), None)
-        if start is None:
-            hole = next(a for a, b in zip(numbers, [*numbers[1:], -1], strict=True) if b != a + 1)
-            start = hole + 1 if numbers[0] == self._next else numbers[0]
-        for number in numbers:
+        self._needs_key = True
+        hole = self._hole()
+        later = sorted(number for number in self._packets if number > hole)
+        keys = (number for number in later if begins_key_frame(self._packets[number]))
+        start = next(keys, later[0] if later else hole)
+        for number in list(self._packets):
             if number < start:
-                del self._packets[number]
+                self._taken(number)
         self._next = start
 
 
@@ -178,16 +189,17 @@ class Reception:
     def __init__(
         self, receiver: RTCRtpReceiver, now: Callable[[], float] = time.perf_counter
     ) -> None:
-        self._receiver: Any = receiver
+        inner: Any = receiver
+        self._receiver = inner
         self._now = now
         self._buffer = FrameBuffer(now)
         self._asked_at = -1e9
         self._came: deque[tuple[JitterFrame, float]] = deque(maxlen=256)
         self.packet_at: float | None = None
         """When the last packet came; None before the first."""
-        self._handle: Callable[..., Awaitable[None]] = self._receiver._handle_rtp_packet
-        self._receiver._RTCRtpReceiver__jitter_buffer = self
-        self._receiver._handle_rtp_packet = self._on_packet
+        self._handle: Callable[..., Awaitable[None]] = inner._handle_rtp_packet
+        inner._RTCRtpReceiver__jitter_buffer = self
+        inner._handle_rtp_packet = self._on_packet
 
     def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
         """What the receiver calls in the place of its jitter buffer."""
@@ -253,11 +265,16 @@ class FaceEncoder(vpx.Vp8Encoder):
         """Wanted, bit/s."""
         self.fps = 30.0
         """Expected, for the rate control."""
+        self.choked = False
+        """The link takes less than was sent."""
+        self.doubled = False
+        """Everything is sent twice."""
         self._on_remb = on_remb
         self._context: Any = None
         self._in_use_bps = 0
         self._changed_at = -1e9
         self._keyed_at = -1e9
+        self._key_bytes = 0
         self._key_due = False
 
     @property
@@ -272,17 +289,22 @@ class FaceEncoder(vpx.Vp8Encoder):
     def encode(self, frame: Any, force_keyframe: bool = False) -> tuple[list[bytes], int]:
         now = time.perf_counter()
         self._key_due = self._key_due or force_keyframe
-        if self._stale(frame, now):
+        key = self._stale(frame, now)  # a new encoder begins with a key frame
+        if key:
             self._context = self._opened(frame)
             self._in_use_bps, self._changed_at = self.bitrate_bps, now
-            self._keyed_at, self._key_due = now, False  # a new encoder begins with a key frame
-        elif self._key_due and now - self._keyed_at >= KEY_EVERY_S:
+        elif self._key_due and now - self._keyed_at >= self._key_every_s():
             frame.pict_type = av.video.frame.PictureType.I
-            self._keyed_at, self._key_due = now, False
+            key = True
         data = b"".join(bytes(packet) for packet in self._context.encode(frame))
+        if key:
+            self._keyed_at, self._key_due, self._key_bytes = now, False, len(data)
         payloads = self._packetize(data, self.picture_id)
         self.picture_id = (self.picture_id + 1) % (1 << 15)
         return payloads, int(frame.pts)
+
+    def _key_every_s(self) -> float:
+        return max(KEY_EVERY_S, 8 * self._key_bytes / (KEY_SHARE * self.bitrate_bps))
 
     def _stale(self, frame: Any, now: float) -> bool:
         context = self._context
@@ -318,19 +340,51 @@ class FaceEncoder(vpx.Vp8Encoder):
         return context
 
 
+class _History(dict[int, RtpPacket]):
+    """What was sent, and a call for each packet that is added to it."""
+
+    def __init__(self, sent: Callable[[RtpPacket], None]) -> None:
+        super().__init__()
+        self._sent = sent
+
+    def __setitem__(self, place: int, packet: RtpPacket) -> None:
+        super().__setitem__(place, packet)
+        self._sent(packet)
+
+
 def tune_sender(sender: RTCRtpSender, encoder: FaceEncoder) -> None:
-    """Give ``sender`` this encoder, and a limit to what it sends again. Before it starts."""
+    """Give ``sender`` this encoder, a limit to what it sends again, and a way to send all of it twice.
+
+    Before it starts. Event loop only.
+    """
     inner: Any = sender
     inner._RTCRtpSender__encoder = encoder
     resend = inner._retransmit
-    history = inner._RTCRtpSender__rtp_history
-    size = rtcrtpsender.RTP_HISTORY_SIZE
+    loop = asyncio.get_running_loop()
+    tasks: set[asyncio.Task[None]] = set()
+
+    def again(number: int) -> None:
+        task = loop.create_task(resend(number))
+        tasks.add(task)
+        task.add_done_callback(done)
+
+    def done(task: asyncio.Task[None]) -> None:
+        tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # a connection that closes meanwhile is no news
+
+    def sent(packet: RtpPacket) -> None:
+        if encoder.doubled:
+            loop.call_later(TWICE_AFTER_S, again, packet.sequence_number)
+
+    history = inner._RTCRtpSender__rtp_history = _History(sent)
+    size = RTP_HISTORY_SIZE
     left, at = 4000.0, time.perf_counter()
 
     async def limited(sequence_number: int) -> None:
         nonlocal left, at
         now = time.perf_counter()
-        per_s = RETRANSMIT_SHARE * encoder.bitrate_bps / 8
+        per_s = RETRANSMIT_SHARE[encoder.choked] * encoder.bitrate_bps / 8
         left, at = min(per_s, left + (now - at) * per_s), now
         packet = history.get(sequence_number % size)
         if packet is None or packet.sequence_number != sequence_number or left <= 0:
@@ -355,6 +409,9 @@ def missing_parts(receiver: RTCRtpReceiver, sender: RTCRtpSender) -> list[str]:
         (RTCRtpSender, "_handle_rtcp_packet"): [
             "await self._retransmit(seq)",
             "self.__encoder.target_bitrate = bitrate",
+        ],
+        (RTCRtpSender, "_run_rtp"): [
+            "self.__rtp_history[packet.sequence_number % RTP_HISTORY_SIZE]"
         ],
         (RTCRtpReceiver, "_send_rtcp_nack"): ["media_ssrc"],
         (vpx.Vp8Encoder, "_packetize"): ["picture_id"],

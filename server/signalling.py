@@ -125,7 +125,8 @@ class Socket:
         ]
         code = 1006
         try:
-            await asyncio.wait([*tasks, self._end], return_when=asyncio.FIRST_COMPLETED)
+            waited: list[asyncio.Future[Any]] = [*tasks, self._end]
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             why: ProtocolError | None = None
             if self._end.done():
                 why, code = self._end.result(), 1000

@@ -68,8 +68,7 @@ def _checked(server: object, path: Path) -> dict[str, Any]:
         )
     urls = server.get("urls")
     urls = [urls] if isinstance(urls, str) else urls
-    good = isinstance(urls, list) and urls and all(isinstance(u, str) for u in urls)
-    if not good or not all(url.startswith(SCHEMES) for url in urls):
+    if not isinstance(urls, list) or not urls or not all(_is_address(url) for url in urls):
         raise ConfigError(
             f"{path}: urls must be stun:, stuns:, turn: or turns: addresses", "correct that entry"
         )
@@ -84,6 +83,10 @@ def _checked(server: object, path: Path) -> dict[str, Any]:
     if "secret_file" in server:
         checked["secret"] = read_secret(Path(str(server["secret_file"])))
     return {**checked, "urls": urls, "ttl_s": ttl}
+
+
+def _is_address(url: object) -> bool:
+    return isinstance(url, str) and url.startswith(SCHEMES)
 
 
 def _from_environment(name: str, path: Path) -> str:

@@ -137,10 +137,15 @@ class PaintedCamera(MediaStreamTrack):
 
     kind = "video"
 
-    def __init__(self, side: int = 256, fps: float = 25.0) -> None:
+    def __init__(self, side: int = 256, fps: float = 25.0, grain: float = 0.0) -> None:
+        """``grain``: of a film on top, in grey levels; without it a picture is one packet, which no camera's is."""
         super().__init__()
         self._side, self._fps = side, fps
+        self._grain = (
+            np.random.default_rng(0).normal(0, grain, (8, side, side, 1)) if grain else None
+        )
         self._began: float | None = None
+        self._origin = time.perf_counter()
         self.number = -1
         self.shown_at: dict[int, float] = {}
         self.muted = False
@@ -158,9 +163,12 @@ class PaintedCamera(MediaStreamTrack):
             await asyncio.sleep(0.05)
         if self.readyState != "live":
             raise MediaStreamError
-        frame = av.VideoFrame.from_ndarray(painted(self.number, self._side), format="rgb24")
+        pixels = painted(self.number, self._side)
+        if self._grain is not None:
+            pixels = np.clip(pixels + self._grain[self.number % 8], 0, 255).astype(np.uint8)
+        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
         frame.pts, frame.time_base = (
-            round((time.perf_counter() - self._began) * 90000),
+            round((time.perf_counter() - self._origin) * 90000),
             Fraction(1, 90000),
         )
         self.shown_at[self.number] = time.perf_counter()
@@ -285,6 +293,10 @@ class Client:
                         return pixels
                 seen = len(self.pictures)
                 await asyncio.sleep(0.01)
+
+    def drop(self) -> None:
+        """The network is gone: no close frame, nothing."""
+        self.socket.transport.abort()
 
     async def hang_up(self) -> None:
         """The WebRTC half only."""
