@@ -1,6 +1,6 @@
 # The commands that people and CI type. Each sets up .venv first; done already, that costs nothing.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format soak test-virtualcam
+.PHONY: help setup demo test lint format soak test-virtualcam weights
 
 PYTHON_BIN := .venv/bin/python
 
@@ -30,3 +30,6 @@ soak: setup ## long runs and kill tests in number
 
 test-virtualcam: setup ## a real virtual camera, in a virtual machine
 	@tests/virtualcam/run.sh
+
+weights: setup ## the default weights from a folder of faces: make weights FACES=../faces RUN=runs/weights
+	@scripts/weights.sh $(FACES) $(RUN) $(MINUTES)

@@ -202,6 +202,66 @@ def continued(scale: float = 1.0) -> TrainConfig:
     )
 
 
+def gpu(scale: float = 1.0) -> TrainConfig:
+    """From nothing to 256 pixels at width 0.5 on one CUDA device; ``train.fitting`` tells the scale for a time.
+
+    A GPU is filled by larger batches than a CPU; pairs are performed on it too. Not run on one yet.
+    """
+    from_clips = ClipPairsConfig()
+    narrow = PerformerConfig(motion=MotionConfig(pose=0.85))
+    first = Stage(
+        size=32, joint_steps=_steps(1500, scale), batch=64, single_batch=128, region_share=0.2
+    )
+    second = replace(
+        first,
+        size=64,
+        joint_steps=_steps(2500, scale),
+        single_steps=2,
+        oracle=(0.5, 0.1),
+        learning_rate=4e-3,
+        single_learning_rate=6e-3,
+        region_share=0.5,
+    )
+    third = replace(
+        second,
+        size=128,
+        joint_steps=_steps(3500, scale),
+        batch=32,
+        single_batch=64,
+        single_steps=1,
+        oracle=(0.2, 0.0),
+        learning_rate=3e-3,
+        single_learning_rate=3e-3,
+        region_share=0.8,
+        clips=0.15,
+        clip_pairs=from_clips,
+    )
+    fourth = replace(
+        third,
+        size=256,
+        joint_steps=_steps(2000, scale),
+        oracle=(0.0, 0.0),
+        learning_rate=2e-3,
+        heads_rate=0.5,
+        single_learning_rate=1.5e-3,
+        performer=narrow,
+    )
+    last = replace(
+        fourth,
+        joint_steps=_steps(1500, scale),
+        learning_rate=8e-4,
+        single_learning_rate=8e-4,
+        decay_from=0.3,
+        losses=LossWeights(perceptual=0.3),
+    )
+    return TrainConfig(
+        model=LIAConfig(size=256, width=0.5, latent_dim=256, motion_dim=20),
+        stages=(first, second, third, fourth, last),
+        ema=0.998,
+        window=4096,
+    )
+
+
 def paper(scale: float = 1.0) -> TrainConfig:
     """LIA's own recipe (spec section 13): reconstruction of real clips, VGG19, adversarial, nothing labelled.
 
@@ -250,7 +310,7 @@ def paper(scale: float = 1.0) -> TrainConfig:
     )
 
 
-PRESETS = {"first": first_weights, "continued": continued, "paper": paper}
+PRESETS = {"first": first_weights, "continued": continued, "gpu": gpu, "paper": paper}
 """Schedules by the name that the command line knows them by."""
 
 
