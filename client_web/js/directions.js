@@ -3,24 +3,24 @@
 
 import { reach } from "./settings.js";
 
-/** What training tied to a motion: its words, and what either end of the slider does. */
+/** What training tied to a motion: its words, and what either end of the slider does, as seen in the picture. */
 const KNOWN = /** @type {Record<string, [group: string, label: string, less: string, more: string]>} */ ({
-  yaw: ["Head", "Turn", "one side", "other side"],
-  pitch: ["Head", "Nod", "one way", "other way"],
-  roll: ["Head", "Tilt", "one shoulder", "other shoulder"],
+  yaw: ["Head", "Turn", "left", "right"],
+  pitch: ["Head", "Nod", "up", "down"],
+  roll: ["Head", "Tilt", "left", "right"],
   x: ["Head", "Sideways", "left", "right"],
-  y: ["Head", "Height", "one way", "other way"],
+  y: ["Head", "Height", "up", "down"],
   scale: ["Head", "Nearness", "farther", "nearer"],
   "mouth open": ["Mouth", "Open mouth", "closed", "open"],
   smile: ["Mouth", "Smile", "frown", "smile"],
   pucker: ["Mouth", "Pucker", "wide", "pointed"],
-  "jaw x": ["Mouth", "Jaw", "one side", "other side"],
+  "jaw x": ["Mouth", "Jaw", "left", "right"],
   "blink left": ["Eyes and brows", "Left eyelid", "wide open", "closed"],
   "blink right": ["Eyes and brows", "Right eyelid", "wide open", "closed"],
   "brow raise": ["Eyes and brows", "Brows", "lowered", "raised"],
   "brow inner": ["Eyes and brows", "Inner brows", "drawn down", "drawn up"],
-  "gaze x": ["Eyes and brows", "Look sideways", "one side", "other side"],
-  "gaze y": ["Eyes and brows", "Look up or down", "one way", "other way"],
+  "gaze x": ["Eyes and brows", "Look sideways", "left", "right"],
+  "gaze y": ["Eyes and brows", "Look up or down", "up", "down"],
 });
 const UNKNOWN = "Without a name";
 const ORDER = ["Head", "Mouth", "Eyes and brows", UNKNOWN];

@@ -5,7 +5,6 @@
  * @typedef {object} Problem
  * @property {string} title what happened
  * @property {string} next what to do
- * @property {string} [button] what the button that tries again says
  */
 
 /**
@@ -85,11 +84,6 @@ const SERVER = {
   rate: {
     title: "That was too much at once for the server.",
     next: "This page waits a little and then connects again by itself.",
-  },
-  replaced: {
-    title: "This session went on in another tab or window.",
-    next: "Stay there, or take a new one here.",
-    button: "Connect here",
   },
   late: {
     title: "The connection was too slow to begin a session.",

@@ -25,8 +25,10 @@ const FIRST_PICTURE_MS = 6000;
 const REOFFER_MS = 1100;
 const BLOCKED_AFTER = 3;
 const PAUSE_MS = 400;
+/** Of what `retry_after` asks for: places are freed and servers are back at any moment, and asking is cheap. @type {Record<string, number>} */
+const LONGEST_WAIT_S = { busy: 4, stopping: 1.5 };
 /** Codes after which trying again by itself would not help. */
-const FINAL = new Set(["replaced", "bad_message", "too_big", "failed"]);
+const FINAL = new Set(["bad_message", "too_big", "failed"]);
 
 export class Session extends EventTarget {
   /**
@@ -183,7 +185,8 @@ export class Session extends EventTarget {
     if (line !== this.line) return;
     this.lastRoundTripMs = line.roundTripMs;
     this.line = null;
-    if (fatal) {
+    // `replaced`: an attempt that was given up too early has got through after all; nobody else knows the secret.
+    if (fatal && fatal.code !== "replaced") {
       this.tell("refused", fatal);
       if (FINAL.has(fatal.code)) return this.end();
     }
@@ -201,7 +204,8 @@ export class Session extends EventTarget {
     }
     if (FINAL.has(error.code)) return this.end();
     this.enter("waiting");
-    await this.pause(1000 * Math.min(Math.max(error.retry_after ?? 2, 0.5), 60), signal);
+    const most = LONGEST_WAIT_S[error.code] ?? 60;
+    await this.pause(1000 * Math.min(Math.max(error.retry_after ?? 2, 0.5), most), signal);
   }
 
   /** @param {AbortSignal} signal */

@@ -67,7 +67,6 @@ export class View {
     byId("problem-title").textContent = problem.title;
     byId("problem-next").textContent = problem.next;
     byId("retry").hidden = !retry;
-    byId("retry").textContent = problem.button ?? "Try again";
     box.hidden = false;
   }
 
