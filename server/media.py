@@ -17,8 +17,8 @@ from lia_live.engine import Compositor
 from lia_live.engine.stats import Stats
 from lia_live.frame import Pixels
 from lia_live.interfaces import Clock
+from lia_live_server.encoder import CLOCK_RATE
 from lia_live_server.ladder import Rung
-from lia_live_server.rtc_tuning import CLOCK_RATE
 
 if TYPE_CHECKING:
     from lia_live.engine.performer import AvatarPicture

@@ -23,10 +23,11 @@ from aiortc.sdp import SessionDescription
 from lia_live.engine.stats import Stats
 from lia_live.interfaces import Clock
 from lia_live_server.config import ServerConfig
+from lia_live_server.encoder import CLOCK_RATE, FaceEncoder
 from lia_live_server.ladder import Ladder, Rung
 from lia_live_server.media import LARGEST_PIXELS, OutgoingTrack, ReceivedFrame, SourceClock
 from lia_live_server.protocol import ProtocolError
-from lia_live_server.rtc_tuning import CLOCK_RATE, FaceEncoder, Reception, tune_sender
+from lia_live_server.rtc_tuning import Reception, tune_sender
 
 log = logging.getLogger("lia_live_server")
 
