@@ -10,7 +10,7 @@ import torch
 from lia_live.render import openvino_runtime
 from lia_live.render.kernels import onednn_works
 
-PRECISIONS = ("fp32", "fp16", "bf16")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 """Of the convolutions: whatever moves pixels is fp32 in all of them."""
 MOST_THREADS = 8
 
@@ -39,8 +39,12 @@ def available(device: str | torch.device = "cpu") -> tuple[Choice, ...]:
     if kind != "cpu":
         return (Choice("torch", "fp32"),)
     engines = ("openvino", "torch") if openvino_runtime.installed() else ("torch",)
+    int8 = [Choice("openvino", "int8")] if "openvino" in engines and computes_int8() else []
     low = ("bf16",) if computes_bf16() else ()
-    return tuple(Choice(engine, precision) for precision in (*low, "fp32") for engine in engines)
+    return (
+        *(Choice(engine, precision) for precision in (*low, "fp32") for engine in engines),
+        *int8,
+    )
 
 
 def computes_bf16() -> bool:
@@ -48,6 +52,11 @@ def computes_bf16() -> bool:
     if not onednn_works(torch.device("cpu")):
         return False
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def computes_int8() -> bool:
+    """Whether the cpu multiplies bytes faster than it does floats."""
+    return torch.cpu._is_vnni_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def usable_cores() -> int:

@@ -20,6 +20,9 @@ MEASURE_S = 0.25
 BUDGET_S = 2.5
 """Once this has been spent, nothing further is tried: a start must not take long."""
 
+LIVE_MS = 33.0
+"""int8 takes seconds to prepare, once; it is tried only where a frame takes longer than this without it."""
+
 Open = Callable[[Choice, int], Renderer]
 """Opens one way with so many threads."""
 
@@ -65,8 +68,10 @@ def _measured(
     failures: list[Exception] = []
     served: set[str] = set()
     for way in ways:
-        late = best is not None and time.perf_counter() - began > BUDGET_S
-        if late or way.engine in served:  # a lower precision of this engine did well
+        if best is not None and way.precision == "int8":
+            if best[1].frame_ms <= LIVE_MS:
+                continue
+        elif (best is not None and time.perf_counter() - began > BUDGET_S) or way.engine in served:
             continue
         try:
             renderer, found = _best_threads(trial, way, counts, open_way)

@@ -45,7 +45,7 @@ class Renderer(Protocol):
 
     @property
     def precision(self) -> str:
-        """ "fp32", "fp16" or "bf16": of the convolutions; flow, mask and sampling are always fp32."""
+        """ "fp32", "fp16", "bf16" or "int8": of the convolutions; flow, mask and sampling are always fp32."""
         ...
 
     @property

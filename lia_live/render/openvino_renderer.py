@@ -16,15 +16,17 @@ from lia_live.model.config import LIAConfig
 from lia_live.model.lia import LIA, Look
 from lia_live.render import graph
 from lia_live.render.checks import check_alpha, check_crops, check_look, own
+from lia_live.render.choice import computes_bf16
 from lia_live.render.folding import Styles, constant_input, whole_head
 from lia_live.render.interface import Alpha, LoadedAvatar
+from lia_live.render.openvino_int8 import Int8Ops, Material, Ranges, WatchingOps, recall, remember
 from lia_live.render.openvino_ops import OpenVinoOps
 from lia_live.render.openvino_runtime import load
 from lia_live.render.sampling import BORDER, to_table
 
 Numbers = NDArray[np.float32]
 
-LOW = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
+LOW = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "i8"}
 """Element type of the heavy work by precision. Only newer cpus compute in fp16; others fall back to f32."""
 HALF_GREY = 127.5
 
@@ -60,16 +62,55 @@ class OpenVinoRenderer:
         self.threads = threads
         self.remark = ""
         """What is known of its speed; the end of ``description``."""
+        self._on_stage: object = None
         with torch.inference_mode():
             self._styles = Styles(model)
             self._start = graph.by_channel(constant_input(model.dec))  # (C(4)·16, C(4))
             self._projection = graph.projection(model).float()[:, :, None, None]
-            ops = OpenVinoOps(self._ov, LOW[precision])
-            self._encoder = self._compiled(encoder_graph(self._ov, ops, model))
-            self._renderer = self._compiled(
-                renderer_graph(self._ov, ops, model, self._styles, self._start)
-            )
-        self._on_stage: object = None
+            for_encoder, for_renderer = self._ops(model)
+            encoder = encoder_graph(self._ov, for_encoder, model)
+            renderer = renderer_graph(self._ov, for_renderer, model, self._styles, self._start)
+        self._encoder, self._renderer = self._compiled(encoder), self._compiled(renderer)
+
+    def _ops(self, model: LIA) -> tuple[OpenVinoOps, OpenVinoOps]:
+        """What the two graphs are drawn with."""
+        low = LOW[self.precision]
+        if self.precision != "int8":
+            return OpenVinoOps(self._ov, low), OpenVinoOps(self._ov, low)
+        ranges = recall(model)
+        if ranges is None:
+            ranges = self._calibrated(model)
+            remember(model, ranges)
+        low = "bf16" if computes_bf16() else "f32"
+        return Int8Ops(self._ov, low, ranges.encoder), Int8Ops(self._ov, low, ranges.renderer)
+
+    def _calibrated(self, model: LIA) -> Ranges:
+        """The ranges that the demo clip needs."""
+        material = Material.of(model)
+        avatar = self.load_avatar(material.look)
+        ops = WatchingOps(self._ov)
+        encoder = self._watched(ops, encoder_graph(self._ov, ops, model))
+        codes = [self._extremes(encoder, crop[None]) for crop in material.crops]
+        ops = WatchingOps(self._ov)
+        drawn = renderer_graph(self._ov, ops, model, self._styles, self._start)
+        renderer = self._watched(ops, drawn)
+        for index, tensor in enumerate(avatar.tensors, start=1):
+            renderer.set_input_tensor(index, tensor)
+        pictures = [self._extremes(renderer, row[None]) for row in material.alpha]
+        return Ranges(widest(codes), widest(pictures))
+
+    def _watched(self, ops: WatchingOps, drawn: Any) -> Any:
+        drawn.add_outputs(ops.extremes())
+        return self._compiled(drawn)
+
+    def _extremes(self, request: Any, given: NDArray[Any]) -> NDArray[np.float32]:
+        """(2, convolutions): smallest and largest input of each in this run."""
+        request.get_input_tensor(0).data[:] = given
+        request.infer()
+        found = [
+            float(request.get_output_tensor(i).data) for i in range(1, len(request.model_outputs))
+        ]
+        return np.array(found, np.float32).reshape(2, -1)
 
     def _compiled(self, drawn: Any) -> Any:
         """A request to run the graph with, one frame at a time."""
@@ -88,7 +129,7 @@ class OpenVinoRenderer:
         return f"cpu, {self.threads} thread{plural}, openvino {self.precision}{self.remark}"
 
     @torch.inference_mode()
-    def load_avatar(self, look: Look) -> LoadedAvatar:
+    def load_avatar(self, look: Look) -> OpenVinoAvatar:
         check_look(look, self.config)
         styles = self._styles.of(look.latent[0])
         start = self._start @ styles[: self._styles.sizes[0]]
@@ -164,3 +205,9 @@ def renderer_graph(
     picture = graph.synthesis(ops, model, moved_styles, ops.maps(moved_start, 4), features)
     inputs = [alpha, own_styles, own_start, *features]
     return openvino.Model([ops.result(ops.pixels(picture))], inputs, "renderer")
+
+
+def widest(seen: Sequence[NDArray[np.float32]]) -> tuple[tuple[float, float], ...]:
+    """(2, C) of several runs -> C pairs that hold them all."""
+    lows, highs = np.min([low for low, _ in seen], 0), np.max([high for _, high in seen], 0)
+    return tuple(zip(lows.tolist(), highs.tolist(), strict=True))

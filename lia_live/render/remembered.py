@@ -69,26 +69,27 @@ class Found:
         return found if well else None
 
 
-class Notebook:
-    """The entry of one network in these circumstances."""
+class JsonCache:
+    """A small file of named entries. ``folder``: None takes the user's cache folder."""
 
-    def __init__(self, key: str, folder: Path | None = None) -> None:
-        self._key = key
-        self._path = (folder or cache_folder()) / FILE
+    def __init__(self, file: str, folder: Path | None = None) -> None:
+        self._path = (folder or cache_folder()) / file
 
-    def recall(self) -> Found | None:
-        """What was measured before in the same circumstances; None: nothing that can be used."""
-        return Found.read(self._entries().get(self._key))
+    def get(self, key: str) -> Any:
+        """The entry, as JSON has it; None: there is none. Whoever asks checks what it is."""
+        return self._entries().get(key)
 
-    def write(self, found: Found) -> None:
-        """Remember. Whole or not at all; where that cannot be, the next start measures again."""
+    def put(self, key: str, entry: Any) -> None:
+        """Remember. Whole or not at all; where that cannot be, it is found out again next time."""
         entries = self._entries()
-        entries.pop(self._key, None)
-        entries[self._key] = asdict(found)
+        entries.pop(key, None)
+        entries[key] = entry
         kept = dict(list(entries.items())[-MOST_ENTRIES:])
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=FILE, suffix=".part")
+            handle, name = tempfile.mkstemp(
+                dir=self._path.parent, prefix=self._path.name, suffix=".part"
+            )
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as file:
                     json.dump(kept, file, indent=1)
@@ -104,6 +105,22 @@ class Notebook:
         except (OSError, ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}
+
+
+class Notebook:
+    """The entry of one network in these circumstances."""
+
+    def __init__(self, key: str, folder: Path | None = None) -> None:
+        self._key = key
+        self._cache = JsonCache(FILE, folder)
+
+    def recall(self) -> Found | None:
+        """What was measured before in the same circumstances; None: nothing that can be used."""
+        return Found.read(self._cache.get(self._key))
+
+    def write(self, found: Found) -> None:
+        """For the next start."""
+        self._cache.put(self._key, asdict(found))
 
 
 def circumstances(

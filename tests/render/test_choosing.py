@@ -104,6 +104,28 @@ def test_where_a_lower_precision_agrees_fp32_is_not_tried(network, notebook, clo
     assert {precision for _, precision, _ in opener.asked} == {"bf16"}
 
 
+@pytest.mark.parametrize(("without", "tried"), [(20, False), (200, True)])
+def test_int8_is_tried_only_where_nothing_else_is_live(without, tried, network, notebook, clock):
+    clock |= {("a", "bf16", 1): without, ("a", "int8", 1): 10}
+    opener = Opener(network)
+    chosen = choose(network, [A_LOW, A, Choice("a", "int8")], 1, opener, notebook)
+    assert (("a", "int8", 1) in opener.asked) is tried
+    assert chosen.renderer.precision == ("int8" if tried else "bf16")
+
+
+def test_narrow_networks_are_not_tried_in_int8(network, monkeypatch):
+    asked = []
+
+    def note(model, ways, *given):
+        asked.extend(ways)
+        raise StopIteration
+
+    monkeypatch.setattr(engines, "choose", note)
+    with pytest.raises(StopIteration):
+        open_renderer(network)
+    assert asked and "int8" not in {way.precision for way in asked}
+
+
 def test_a_broken_engine_is_passed_over(network, notebook, clock):
     clock |= {("b", "fp32", 1): 50}
     chosen = choose(network, [A, B], 1, Opener(network, broken="a"), notebook)

@@ -14,7 +14,8 @@ import torch
 from lia_live.errors import ConfigError
 from lia_live.model import load_model, to_pixels, to_tensor
 from lia_live.render import available, open_renderer, openvino_runtime
-from lia_live.render.agreement import psnr_db
+from lia_live.render.agreement import psnr_db, standard_deviation
+from lia_live.render.openvino_int8 import CACHE, Ranges, calibration_crops, recall
 from lia_live.render.openvino_renderer import OpenVinoRenderer
 from lia_live.render.torch_renderer import TorchRenderer
 from tests.model.official import fixture, parity_look, parity_network
@@ -50,16 +51,16 @@ def test_agrees_with_the_reference_on_the_parity_weights():
     assert np.abs(picture.astype(int) - plain).max() <= 1
 
 
-@pytest.mark.parametrize("precision", [p for p in PRECISIONS if p != "fp32"])
+@pytest.mark.parametrize("precision", [p for p in PRECISIONS if p == "bf16"])
 def test_lower_precisions_stay_close_on_the_shipped_weights(precision):
     network = load_model("default", device="cpu").requires_grad_(False)
     renderer = OpenVinoRenderer(network, precision=precision)
     source, *drivers = pictures(network.config, 3)
-    scale = np.array([direction.scale for direction in network.directions])
+    spread = np.array([standard_deviation(direction) for direction in network.directions])
     look = look_of(network, source)
     with torch.no_grad():
         alpha = network.encode_motion(to_tensor(np.stack(drivers))).numpy()
-    assert (np.abs(renderer.encode_motion(np.stack(drivers)) - alpha) / scale).mean() < 0.02
+    assert (np.abs(renderer.encode_motion(np.stack(drivers)) - alpha) / spread).mean() < 0.02
     avatar = renderer.load_avatar(look)
     for row in alpha:
         plain = to_pixels(expected(network, look, row[None]))
@@ -83,6 +84,49 @@ def test_batch_and_single_are_alike_and_a_switch_leaves_no_trace(precision):
     assert not np.array_equal(together[0], together[1])
     assert renderer.render([], np.zeros((0, 20), np.float32)).shape == (0, 64, 64, 3)
     assert avatars[0].bytes_held > 4 * 64 * 64 * 3
+
+
+@pytest.mark.skipif("int8" not in PRECISIONS, reason="no int8 arithmetic here")
+def test_int8_is_calibrated_once_and_close(tmp_path, monkeypatch):
+    """On the shipped weights: pictures within the bound, coefficients not, and so it drops out of the choice."""
+    monkeypatch.setenv("LIA_LIVE_CACHE", str(tmp_path))
+    network = load_model("default", device="cpu").requires_grad_(False)
+    assert recall(network) is None
+    renderer = OpenVinoRenderer(network, precision="int8")
+    ranges = recall(network)
+    assert ranges is not None and (tmp_path / CACHE).is_file()
+    kinds = {op.get_rt_info()["runtimePrecision"] for op in heavy_operations(renderer)}
+    assert kinds & {"u8", "i8"}, "nothing runs in int8"
+    crops = calibration_crops(network.config.size)
+    look = look_of(network, crops[0])
+    with torch.no_grad():
+        alpha = network.encode_motion(to_tensor(crops[-1:])).numpy()
+    spread = np.array([standard_deviation(direction) for direction in network.directions])
+    assert (np.abs(renderer.encode_motion(crops[-1:]) - alpha) / spread).mean() < 0.05
+    plain = to_pixels(expected(network, look, alpha))
+    assert psnr_db(renderer.render([renderer.load_avatar(look)], alpha), plain) > 38
+    monkeypatch.setattr(OpenVinoRenderer, "_calibrated", lambda *given: pytest.fail("again"))
+    OpenVinoRenderer(network, precision="int8")
+
+
+def heavy_operations(renderer):
+    """Those of both graphs that convolve, as they were compiled."""
+    for request in (renderer._encoder, renderer._renderer):
+        for op in request.get_compiled_model().get_runtime_model().get_ops():
+            if op.get_rt_info()["layerType"] == "Convolution":
+                yield op
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [None, 3, [], {}, {"encoder": [], "renderer": []}, {"encoder": [[0, 1]] * 9, "renderer": "abc"},
+     {"encoder": [[0, 1]] * 8 + [[0, "inf"]], "renderer": [[0, 1]] * 3},
+     {"encoder": [[0, 1]] * 9, "renderer": [[1, 0]] * 3}, {"encoder": [[0, 1, 2]] * 9, "renderer": [[0, 1]] * 3}],
+)  # fmt: skip
+def test_damaged_ranges_are_measured_again(entry):
+    assert Ranges.read(entry, CONFIGS["tiny"]) is None
+    sound = {"encoder": [[-1, 1]] * 9, "renderer": [[0, 2.5]] * 3}
+    assert Ranges.read(sound, CONFIGS["tiny"]).renderer[0] == (0.0, 2.5)
 
 
 def test_far_flows_sample_zeros_like_the_model():

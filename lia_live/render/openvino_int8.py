@@ -1,0 +1,185 @@
+"""The heavy convolutions in int8: what range each of their inputs has, and how it is written into the graph.
+
+Ranges come from the shipped demo clip, run once through the network in fp32; afterwards they are read from the
+cache. Colours, flow, blurs and the first layer stay as they are: they cost little and int8 would show. So do the
+transposed convolutions: they take steps only around zero, and lost 6 dB by it on the parity weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata, resources
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lia_live.frame import Pixels
+from lia_live.model.config import LIAConfig
+from lia_live.model.lia import LIA, Look
+from lia_live.model.pixels import to_tensor
+from lia_live.render.interface import Alpha
+from lia_live.render.openvino_ops import Node, OpenVinoOps
+from lia_live.render.remembered import JsonCache
+
+CACHE = "int8.json"
+CALIBRATION_STEP = 45
+"""Every so many frames of the demo clip: eight crops."""
+REACH = 1.25
+"""Coefficients are exaggerated by this much: a live driver goes farther than the clip."""
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Smallest and largest input of every heavy convolution, in the order they are drawn."""
+
+    encoder: tuple[Range, ...]
+    renderer: tuple[Range, ...]
+
+    @staticmethod
+    def read(entry: Any, config: LIAConfig) -> Ranges | None:
+        """From the cache; None for anything that does not fit the network."""
+        levels = len(config.resolutions())
+        try:
+            encoder, renderer = (
+                tuple((float(low), float(high)) for low, high in entry[half])
+                for half in ("encoder", "renderer")
+            )
+        except (TypeError, ValueError, KeyError, OverflowError):
+            return None
+        counts = (len(encoder), len(renderer)) == (3 * levels, levels)
+        sound = all(
+            math.isfinite(low) and math.isfinite(high) and low <= high
+            for low, high in (*encoder, *renderer)
+        )
+        return Ranges(encoder, renderer) if counts and sound else None
+
+
+class WatchingOps(OpenVinoOps):
+    """Draws in fp32, and remembers the inputs of the heavy convolutions."""
+
+    def __init__(self, openvino: Any) -> None:
+        super().__init__(openvino, "f32")
+        self._watched: list[Node] = []
+
+    def convolution(
+        self, x: Node, weight: Tensor, bias: Tensor | None = None, *, stride: int = 1, padding: int = 0,
+        leaky: bool = False,
+    ) -> Node:  # fmt: skip
+        if is_heavy(weight):
+            self._watched.append(x)
+        return super().convolution(x, weight, bias, stride=stride, padding=padding, leaky=leaky)
+
+    def extremes(self) -> list[Node]:
+        """Nodes that hold the smallest, and then the largest number of each watched input."""
+        axes = self._whole([0, 1, 2, 3])
+        reduce = (self._op.reduce_min, self._op.reduce_max)
+        return [how(x, axes).output(0) for how in reduce for x in self._watched]
+
+
+class Int8Ops(OpenVinoOps):
+    """Draws the heavy convolutions in int8, the other ones in ``low``."""
+
+    def __init__(self, openvino: Any, low: str, ranges: Sequence[Range]) -> None:
+        super().__init__(openvino, low)
+        self._ranges: Iterator[Range] = iter(ranges)
+
+    def convolution(
+        self, x: Node, weight: Tensor, bias: Tensor | None = None, *, stride: int = 1, padding: int = 0,
+        leaky: bool = False,
+    ) -> Node:  # fmt: skip
+        if not is_heavy(weight):
+            return super().convolution(x, weight, bias, stride=stride, padding=padding, leaky=leaky)
+        steps, weights = self._stepped(x), self._stepped_weight(weight)
+        around = [[stride] * 2, [padding] * 2, [padding] * 2, [1, 1]]
+        x = self._op.convolution(steps, weights, *around)
+        if bias is not None:
+            x = self._op.add(x, self._numbers(bias.view(1, -1, 1, 1)))
+        return self._leaky(x) if leaky else x
+
+    def add(self, a: Node, b: Node) -> Node:
+        return self._op.add(self._exact(a), self._exact(b))
+
+    def _stepped(self, x: Node) -> Node:
+        """``x`` rounded to 256 steps of its range, one of which is zero."""
+        low, high = next(self._ranges)
+        low, high = min(low, 0.0), max(high, 1e-6)
+        step = (high - low) / 255
+        zero = round(-low / step)
+        ends = [
+            self._numbers(torch.full((1, 1, 1, 1), end))
+            for end in (-zero * step, (255 - zero) * step)
+        ]
+        return self._op.fake_quantize(self._exact(x), *ends, *ends, 256)
+
+    def _stepped_weight(self, weight: Tensor) -> Node:
+        """Each output channel in 255 steps of its own."""
+        most = weight.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-9)
+        ends = [self._numbers(-most), self._numbers(most)]
+        return self._op.fake_quantize(self._numbers(weight), *ends, *ends, 255)
+
+
+def is_heavy(weight: Tensor) -> bool:
+    """All but the layer that reads colours."""
+    return weight.shape[1] > 3
+
+
+def calibration_crops(size: int) -> Pixels:
+    """Eight frames of the shipped demo clip, in which a head moves and speaks: (8, size, size, 3) uint8.
+
+    They are square and hold the face about as the default framing cuts it.
+    """
+    import av
+
+    clip = resources.files("lia_live") / "weights" / "demo" / "driver.mp4"
+    with resources.as_file(clip) as path, av.open(str(path)) as container:
+        crops = [
+            frame.to_ndarray(width=size, height=size, format="rgb24")
+            for number, frame in enumerate(container.decode(video=0))
+            if number % CALIBRATION_STEP == 0
+        ]
+    return np.stack(crops).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Material:
+    """What calibration runs through the graphs."""
+
+    crops: Pixels
+    look: Look
+    """Of the first crop."""
+    alpha: Alpha
+    """(N, motion_dim), exaggerated."""
+
+    @staticmethod
+    @torch.inference_mode()
+    def of(model: LIA) -> Material:
+        crops = calibration_crops(model.config.size)
+        device = model.dec.direction.weight.device
+        look = model.encode_appearance(to_tensor(crops[:1], device))
+        codes = model.encode_motion(to_tensor(crops, device)).float().cpu()
+        alpha: Alpha = (codes * REACH).numpy()
+        return Material(crops, look, alpha)
+
+
+def recall(model: LIA) -> Ranges | None:
+    """What an earlier start measured for these weights."""
+    return Ranges.read(JsonCache(CACHE).get(_key(model)), model.config)
+
+
+def remember(model: LIA, ranges: Ranges) -> None:
+    """For the next start."""
+    JsonCache(CACHE).put(_key(model), asdict(ranges))
+
+
+def _key(model: LIA) -> str:
+    try:
+        version = metadata.version("lia-live")
+    except metadata.PackageNotFoundError:
+        version = ""
+    return f"{model.fingerprint} {version}"
