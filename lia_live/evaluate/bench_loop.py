@@ -97,15 +97,23 @@ def measure_loop(
     ``bundle``: the avatar; ``clip``: played over and over as the camera. Raises ``DeviceError`` when the
     program fails.
     """
+
+    def run() -> LoopRun:
+        try:
+            return run_once(bundle, clip, model_flags, seconds, start_s, watch)
+        except DeviceError:
+            say("live")  # Ctrl-C ends the run too, and then that is what has happened
+            raise
+
     start_s = interpreter_s(watch)
     alone: list[LoopRun] = []
     beside: list[LoopRun] = []
     for number in range(repeats):
         say(f"live: run {number + 1} of {repeats}")
-        alone.append(run_once(bundle, clip, model_flags, seconds, start_s, watch))
+        alone.append(run())
         say(f"live beside a busy core: run {number + 1} of {repeats}")
         with busy_core(watch):
-            beside.append(run_once(bundle, clip, model_flags, seconds, start_s, watch))
+            beside.append(run())
     return loop_figures(alone), loop_figures(beside)
 
 
@@ -114,7 +122,9 @@ def interpreter_s(watch: Watch) -> float:
     best = float("inf")
     for _ in range(2):
         began = time.perf_counter()
-        process = psutil.Popen([sys.executable, "-m", "lia_live", "--version"], stdout=-3)
+        process = psutil.Popen(
+            [sys.executable, "-m", "lia_live", "--version"], stdout=subprocess.DEVNULL
+        )
         process.wait()
         took = time.perf_counter() - began
         watch.ours(took)  # about: one thread, nothing to wait for
@@ -142,8 +152,12 @@ def run_once(
             ],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        samples = _sampled(process, began + seconds + PATIENCE_S)
-        _, told = process.communicate()
+        try:
+            samples = _sampled(process, began + seconds + PATIENCE_S)
+            _, told = process.communicate()
+        finally:
+            if process.poll() is None:  # the user has had enough: nothing is left running
+                process.kill()
         if samples:
             watch.ours(samples[-1][1])
         if process.returncode != 0 or not stats_file.is_file():

@@ -20,7 +20,7 @@ from lia_live.evaluate import bench_report
 from lia_live.evaluate.bars import bars
 from lia_live.evaluate.bench import Bench, BenchConfig, Machine, bench, camera_clip
 from lia_live.evaluate.bench_goals import goals
-from lia_live.evaluate.bench_loop import LoopRun, busy_core, loop_figures, run_once
+from lia_live.evaluate.bench_loop import LoopRun, busy_core, loop_figures, measure_loop, run_once
 from lia_live.evaluate.bench_model import Backend, alpha_error, best_of
 from lia_live.evaluate.machine import BUSY_CORES, Matmul, Watch, others_now
 from lia_live.evaluate.operations import operations_of
@@ -240,6 +240,15 @@ def test_a_live_run_is_the_program_itself(driver: Path, tmp_path: Path) -> None:
     assert run.to_first_picture_s > 0.25 and 50 < run.rss_mb < 4096 and run.engine
     with pytest.raises(DeviceError, match="code 3"):
         run_once(tmp_path / "none.avatar", clip, flags, 1, 0.25, watch)
+
+
+def test_a_run_that_was_interrupted_is_no_failure(driver: Path, tmp_path: Path) -> None:
+    def say(text: str) -> None:
+        if text == "live":  # after a run that failed
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure_loop(tmp_path / "none.avatar", driver, [], 1, 1, Watch(), say)
 
 
 def exact(model: str, speedup: float) -> Backend:
