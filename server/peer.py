@@ -34,6 +34,7 @@ log = logging.getLogger("lia_live_server")
 MediaState = Literal["none", "connecting", "live", "lost"]
 
 MOST_CANDIDATES: Final = 30
+HASHES: Final = ("sha-256", "sha-384", "sha-512")
 LOOK_S: Final = 0.25
 """How often the watchdog looks."""
 CLOSE_S: Final = 5.0
@@ -225,8 +226,10 @@ def check_offer(sdp: str) -> None:
     if len(media[0].ice_candidates) > MOST_CANDIDATES:
         raise _bad_offer(f"an offer has at most {MOST_CANDIDATES} candidates")
     ice, dtls = media[0].ice, media[0].dtls
-    if dtls is None or not dtls.fingerprints or ice is None or not ice.usernameFragment:
-        raise _bad_offer("the offer lacks its fingerprint or ICE credentials")
+    if ice is None or not ice.usernameFragment or not ice.password:
+        raise _bad_offer("the offer lacks its ICE credentials")
+    if dtls is None or not any(one.algorithm.lower() in HASHES for one in dtls.fingerprints):
+        raise _bad_offer("the offer lacks a fingerprint by SHA-256 or better")
 
 
 def _bad_offer(message: str) -> ProtocolError:

@@ -75,6 +75,7 @@ class Socket:
         self._out: dict[str, str] = {}  # in order; keyed so that the newest of a kind replaces
         self._numbers = 0
         self._more = asyncio.Event()
+        self._slow = False
         self._end: asyncio.Future[ProtocolError | None] = asyncio.get_running_loop().create_future()
         self._messages = Bucket(*MESSAGES, clock.now())
         self._offers = Bucket(*OFFERS, clock.now())
@@ -92,6 +93,7 @@ class Socket:
         self._out.pop(kind, None)
         self._out[kind] = json.dumps(message, separators=(",", ":"))
         if len(self._out) > MOST_WAITING:
+            self._slow = True
             self._finish(ProtocolError("rate", "messages are not being taken"))
         self._more.set()
 
@@ -129,7 +131,7 @@ class Socket:
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             why: ProtocolError | None = None
             if self._end.done():
-                why, code = self._end.result(), 1000
+                why = self._end.result()
             else:
                 ended = next(task for task in tasks if task.done())
                 error = ended.exception()
@@ -141,17 +143,15 @@ class Socket:
                 elif error is not None:
                     log.error("a socket broke: %s: %s", type(error).__name__, error)
                     why = ProtocolError("failed", "the session broke down", "start again")
+            # Whoever breaks the rules is not waited for; whoever is slow may have a poor network.
+            code = 1006 if self._slow else 1000
             await self._close(why)
         finally:
             for task in (*tasks, *self._busy):
                 task.cancel()
             await asyncio.gather(*tasks, *self._busy, return_exceptions=True)
             if self._session is not None:
-                await self._book.leave(self._session, self, self._for_good(code))
-
-    def _for_good(self, code: int) -> bool:
-        """Is nobody coming back for this session?"""
-        return code in GOODBYE
+                await self._book.leave(self._session, self, code in GOODBYE)
 
     async def _close(self, why: ProtocolError | None) -> None:
         """The last word, if the peer still listens."""
