@@ -67,6 +67,8 @@ class Pages:
         return await run_in_threadpool(self._file, asked, request.headers.get("if-none-match"))
 
     def _file(self, asked: str, known: str | None) -> Response:
+        if "\0" in asked:
+            return PlainTextResponse("not found", 404)
         path = (self._folder / asked).resolve()
         inside = path.is_relative_to(self._folder) and path.suffix in (*TYPES, ".png", ".ico")
         if not inside or not path.is_file() or path.name.startswith("."):
