@@ -15,6 +15,7 @@ from lia_live.render.interface import Renderer
 from lia_live.render.memory import keep_freed_memory
 from lia_live.render.openvino_renderer import OpenVinoRenderer
 from lia_live.render.remembered import Notebook, circumstances
+from lia_live.render.safeguard import SafeguardedRenderer
 from lia_live.render.torch_renderer import TorchRenderer
 
 INT8_CHANNELS = 128
@@ -37,7 +38,8 @@ def open_renderer(
     left to "auto" is measured at the first start and remembered for the next ones; a precision other than
     fp32 is taken only if a probe agrees with fp32. What is asked for by name is taken as it is.
     ``threads``: of the convolutions on a cpu; None measures a few frames and takes no more than pay.
-    ``device``: where it runs, None: where the model is; a model on the cpu can be run anywhere and stays there.
+    ``device``: where it runs, None: where the model is; a model on the cpu can be run anywhere and stays there. A GPU
+    that fails later gives way to the cpu, aloud, and is tried again (``safeguard``).
     ``beside``: another one that is at work. A network of the same shape runs as that one does: measuring
     would disturb it, and be disturbed by it.
     torch's thread count is one for the process: the renderer sets it on every thread that calls it.
@@ -56,12 +58,15 @@ def open_renderer(
     ways = _ways(engine, precision, where)
     if precision == "auto" and model.config.channels(64) < INT8_CHANNELS:
         ways = [way for way in ways if way.precision != "int8"]
+    if where.type != "cpu":
+        gpu = _first_within_bounds(model, ways, where)
+        return SafeguardedRenderer(gpu, lambda: open_renderer(model, threads=threads, device="cpu"))
     if beside is not None and beside.config == model.config and beside.device == str(where):
         likewise = _likewise(model, ways, threads, where, beside)
         if likewise is not None:
             return likewise
-    if len(ways) == 1 and (threads is not None or where.type != "cpu"):
-        return _opened(model, ways[0], threads or 1, where)
+    if len(ways) == 1 and threads is not None:
+        return _opened(model, ways[0], threads, where)
     chosen = choose(
         model,
         ways,
@@ -108,6 +113,18 @@ def _likewise(
     if len(ways) > 1 and way.precision != "fp32" and not Trial.of(model).accepts(renderer):
         return None
     return renderer
+
+
+def _first_within_bounds(model: LIA, ways: Sequence[Choice], device: torch.device) -> Renderer:
+    """On a GPU the order of ``available`` is the order of speed: nothing needs to be measured."""
+    *lower, last = ways
+    if lower:
+        trial = Trial.of(model)
+        for way in lower:
+            renderer = _opened(model, way, 1, device)
+            if trial.accepts(renderer):
+                return renderer
+    return _opened(model, last, 1, device)
 
 
 def _opened(model: LIA, way: Choice, threads: int, device: torch.device) -> Renderer:

@@ -25,7 +25,7 @@ from lia_live.render.folding import (
     styled_weight,
 )
 from lia_live.render.kernels import CHANNELS_LAST, Conv, UpConv, convolve
-from lia_live.render.sampling import FinestSampler, Sampler, double, doubling_matrix, to_table
+from lia_live.render.sampling import PlainSampler, Sampler, double, doubling_matrix, to_table
 
 LEVELS_OF_GREY = 127.5
 """Half the uint8 range: colour is accumulated in these units, and 1 is added once at the end."""
@@ -44,11 +44,22 @@ class FastAvatar:
     styles: Tensor
     """(T,): all styles at zero coefficients."""
     features: tuple[Tensor, ...]
-    """One table a level (``sampling.to_table``), fp32; the last holds 3 channels, ready to be coloured."""
+    """One a level, fp32: tables on a cpu (``sampling.to_table``), plain maps elsewhere; the last holds 3 channels,
+    ready to be coloured."""
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that it holds, in an order that is the same for every avatar of a synthesis."""
+        return [self.start, self.styles, *self.features]
 
     @property
     def bytes_held(self) -> int:
-        return sum(t.numel() * t.element_size() for t in (self.start, self.styles, *self.features))
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors)
+
+    def copy(self) -> FastAvatar:
+        """The same in memory of its own."""
+        start, styles, *features = (tensor.clone() for tensor in self.tensors)
+        return FastAvatar(self.owner, start, styles, tuple(features))
 
 
 class FastSynthesis:
@@ -82,7 +93,13 @@ class FastSynthesis:
             owner=self,
             start=(self._start @ styles[: self._styles.sizes[0]]).float().to(self.device),
             styles=styles.float().to(self.device),
-            features=(*(to_table(f) for f in coarse), projected.contiguous()),
+            features=(
+                *(
+                    to_table(feature) if level.rows else feature.contiguous()
+                    for feature, level in zip(coarse, self._levels[:-1], strict=True)
+                ),
+                projected.contiguous(),
+            ),
         )
 
     def __call__(self, avatar: FastAvatar, alpha: Tensor) -> Tensor:
@@ -175,7 +192,8 @@ class _Level:
         self.offsets = torch.cat((flow_bias, offset)).float().to(device)[..., None]  # (6, 1, 1)
         self.resolution = resolution
         self.sampler = Sampler(resolution, device)
-        self.finest_sampler = FinestSampler(resolution, device)
+        self.plain_sampler = PlainSampler(resolution, device)
+        self.rows = device.type == "cpu"  # how features lie: as rows of channels, or as plain maps
         self.doubling = doubling_matrix(resolution // 2, device)
 
     def __call__(
@@ -197,13 +215,16 @@ class _Level:
         planes[:3] += own.view(3, r, r)
         squashed = torch.sigmoid(planes[:3])
         if self.last:
-            colour = self.finest_sampler(feature, squashed).view(3, -1)  # projected when loaded
+            colour = self.plain_sampler(feature, squashed).view(3, -1)  # projected when loaded
         else:
-            warped = self.sampler(feature, squashed)  # (r², C)
+            if self.rows:
+                warped = self.sampler(feature, squashed)  # (r², C)
+            else:
+                warped = self.plain_sampler(feature, squashed).flatten(1).T
             colour = torch.mm(self.colour_weight, warped.T)
             # the finest blend is never read
             blended = torch.addcmul(warped, rows.float(), (1 - squashed[2]).view(-1, 1))
-            x = blended.view(1, r, r, -1).permute(0, 3, 1, 2)
+            x = blended.reshape(1, r, r, -1).permute(0, 3, 1, 2)
         planes[3:] += F.leaky_relu_(colour.add_(self.colour_bias), LEAK).view(3, r, r)
         return x, planes
 

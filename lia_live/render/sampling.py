@@ -1,7 +1,7 @@
 """Warping and doubling, in the forms that a CPU does fastest; equal to ``model/`` within rounding.
 
-``Sampler`` gathers whole rows of channels, where grid_sample walks one channel at a time; ``FinestSampler``
-has only three channels, for which grid_sample is the better tool; ``double`` is the FIR without zero insertion.
+``Sampler`` gathers whole rows of channels, where grid_sample walks one channel at a time; ``PlainSampler`` is
+grid_sample, the better tool for three channels and on a GPU; ``double`` is the FIR without zero insertion.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class Sampler:
         return sampled
 
 
-class FinestSampler:
-    """The same for few channels, as planes."""
+class PlainSampler:
+    """The same over plain maps, as planes."""
 
     def __init__(self, resolution: int, device: torch.device) -> None:
         grid = identity_grid(resolution, torch.empty(0, device=device))

@@ -1,4 +1,4 @@
-"""The torch engine: one network on one device, cpu, cuda or mps; the same code on all."""
+"""The torch engine: one network on one device, cpu, cuda or mps; the same arithmetic on all."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from lia_live.frame import Pixels
 from lia_live.model.config import LIAConfig
 from lia_live.model.lia import LIA, Look
 from lia_live.render.checks import check_alpha, check_crops, check_look, own
+from lia_live.render.cuda_graphs import RecordedEncoder, RecordedSynthesis
 from lia_live.render.fast_synthesis import FastAvatar, FastSynthesis
 from lia_live.render.interface import Alpha, LoadedAvatar
 from lia_live.render.kernels import onednn_works
@@ -50,6 +51,12 @@ class TorchRenderer:
         with torch.inference_mode():
             self._encoder = MotionEncoder(model, self._device, dtype, fused)
             self._synthesis = FastSynthesis(model, self._device, dtype, fused)
+            self._graphs: tuple[RecordedEncoder, RecordedSynthesis] | None = None
+            if self._device.type == "cuda":
+                self._graphs = (
+                    RecordedEncoder(self._encoder, model.config, self._device),
+                    RecordedSynthesis(self._synthesis, model.config, self._device),
+                )
 
     @property
     def description(self) -> str:
@@ -67,7 +74,8 @@ class TorchRenderer:
         check_crops(crops, self.config)
         self._claim_threads()
         pixels = torch.from_numpy(np.ascontiguousarray(crops)).to(self._device)
-        alpha: NDArray[np.float32] = self._encoder(pixels).cpu().numpy()
+        encode = self._encoder if self._graphs is None else self._graphs[0]
+        alpha: NDArray[np.float32] = encode(pixels).cpu().numpy()
         return alpha
 
     @torch.inference_mode()
@@ -79,10 +87,13 @@ class TorchRenderer:
         pictures = torch.empty(
             (len(avatars), size, size, 3), dtype=torch.uint8, device=self._device
         )
-        # One after the other: on a cpu a batch gains nothing, and each has its own modulated weights.
-        for index, avatar in enumerate(avatars):
-            fast = own(avatar, FastAvatar, self._synthesis)
-            pictures[index] = self._synthesis(fast, rows[index])
+        fast = [own(avatar, FastAvatar, self._synthesis) for avatar in avatars]
+        if self._graphs is None:
+            # One after the other: on a cpu a batch gains nothing, and each has its own modulated weights.
+            for avatar, row, picture in zip(fast, rows, pictures, strict=True):
+                picture.copy_(self._synthesis(avatar, row))
+        else:
+            self._graphs[1](fast, rows, pictures)
         found: Pixels = pictures.cpu().numpy()
         return found
 
