@@ -26,6 +26,7 @@ from lia_live_server.book import SessionBook
 from lia_live_server.config import ServerConfig
 from lia_live_server.door import Door
 from lia_live_server.gallery import Gallery
+from lia_live_server.page_folder import client_directory
 from lia_live_server.pages import SECURITY_HEADERS, Pages
 from lia_live_server.service import RenderService
 from lia_live_server.signalling import Socket
@@ -137,7 +138,6 @@ def create_app(
     """
     from lia_live.model import LIA, Direction
     from lia_live.render import open_renderer
-    from lia_live_server import client_directory
 
     if config.allow_upload and not isinstance(model, LIA):
         raise ConfigError(

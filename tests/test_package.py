@@ -14,6 +14,7 @@ import pytest
 import lia_live
 import lia_live_server
 from lia_live.errors import LiaLiveError, StorageError
+from lia_live_server import page_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -123,12 +124,23 @@ def test_every_module_imports_with_base_dependencies() -> None:
 def test_the_servers_page_is_found() -> None:
     page = lia_live_server.client_directory() / "index.html"
     text = page.read_text(encoding="utf-8")
-    assert "not in this release yet" in text
-    assert "lia-live --avatar" in text
+    assert "<title>lia-live" in text
+    for element in (
+        "token",
+        "avatars",
+        "start",
+        "stop",
+        "calibrate",
+        "camera",
+        "output",
+        "status",
+        "stats",
+    ):
+        assert f'id="{element}"' in text
 
 
 def test_a_missing_page_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lia_live_server, "__file__", str(tmp_path / "server" / "__init__.py"))
+    monkeypatch.setattr(page_folder, "__file__", str(tmp_path / "server" / "page_folder.py"))
     with pytest.raises(StorageError) as caught:
         lia_live_server.client_directory()
     assert "install" in caught.value.hint
