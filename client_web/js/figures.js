@@ -7,6 +7,19 @@ const LENGTH = 60;
 /** The delay's percentiles are those of this many seconds, as the server's are of its last few. */
 const RECENT = 5;
 
+/**
+ * What to do about a poor picture, by what is short; "" where nothing is.
+ * @param {{lossPercent: number, roundTripMs: number, modelMs: number}} link
+ * @param {number} fps of the last seconds
+ */
+export function adviceFor(link, fps) {
+  if (link.lossPercent > 3) return "The network loses pictures. A cable, or a place nearer to the router, helps most.";
+  if (link.roundTripMs > 200) return "The way to the server is long. A server nearer to you, or another network, shortens the delay.";
+  if (fps >= 15) return "";
+  if (link.modelMs > 55) return "The server is slow or busy. Fewer sessions at once, or a faster machine, gives more pictures.";
+  return "Fewer pictures than usual. Close what else uses this machine or the network, or try another camera.";
+}
+
 export class Figures {
   /** @param {import("./view.js").View} view */
   constructor(view) {
@@ -60,6 +73,7 @@ export class Figures {
         loss: link.lossPercent,
         parts: delay.parts,
         p50: (percentile(this.outside.values, 50) ?? 0) + this.server.age_ms.p50,
+        advice: adviceFor({ ...link, modelMs: this.server.model_ms?.p50 ?? 0 }, percentile(this.rates.values.slice(-RECENT), 50) ?? 0),
         p95: (percentile(this.outside.values, 95) ?? 0) + this.server.age_ms.p95,
       };
     }

@@ -172,7 +172,6 @@ session.addEventListener("phase", (event) => {
   const phase = /** @type {CustomEvent} */ (event).detail;
   byId("start").disabled = !["ready", "live", "starting", "mending"].includes(phase);
   byId("access").hidden = phase !== "locked";
-  byId("veil").textContent = phase === "locked" ? "Give the token of this server first." : "Choose a portrait, press Start, and it moves with you.";
   if (phase === "locked") byId("token").focus();
   if (phase === "live" || phase === "ready") view.calm();
   if (phase === "mending") {

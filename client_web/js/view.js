@@ -13,18 +13,23 @@ export function byId(id) {
   return found;
 }
 
-/** What each phase is called in the corner, and which colour it has. @type {Record<string, [string, string]>} */
+const CHOOSE = "Choose a portrait, press Start, and it moves with you.";
+
+/**
+ * What each phase is called in the corner, which colour it has, and what stands on the stage while there is no
+ * picture. @type {Record<string, [string, string, string]>}
+ */
 const WORDS = {
-  connecting: ["busy", "Connecting to the server…"],
-  locked: ["ready", "This server asks for a token"],
-  ready: ["ready", "Ready"],
-  asking: ["busy", "Waiting for the camera: allow it in the browser"],
-  starting: ["busy", "Starting the avatar…"],
-  live: ["live", "Live"],
-  mending: ["busy", "The connection broke; mending it…"],
-  waiting: ["busy", "The server says: later. Trying again…"],
-  ended: ["failed", "Not connected"],
-  away: ["idle", "Left the server while nobody looked"],
+  connecting: ["busy", "Connecting to the server…", "One moment: the portraits are on their way."],
+  locked: ["ready", "This server asks for a token", "Give the token of this server first."],
+  ready: ["ready", "Ready", CHOOSE],
+  asking: ["busy", "Waiting for the camera", "The browser asks whether this page may use the camera: allow it."],
+  starting: ["busy", "Starting the avatar…", "The avatar is coming to life."],
+  live: ["live", "Live", ""],
+  mending: ["busy", "The connection broke; mending it…", "The last picture stays until the next one arrives."],
+  waiting: ["busy", "The server says: later. Trying again…", "This page comes in by itself as soon as it may."],
+  ended: ["failed", "Not connected", CHOOSE],
+  away: ["idle", "Left the server while nobody looked", CHOOSE],
 };
 
 /** @type {Record<string, string>} what the server sees of the driver, while live */
@@ -44,7 +49,8 @@ export class View {
 
   /** @param {string} phase @param {string} [driver] of a live session */
   phase(phase, driver = "") {
-    const [colour, words] = WORDS[phase] ?? WORDS.connecting;
+    const [colour, words, stage] = WORDS[phase] ?? WORDS.connecting;
+    byId("veil").textContent = stage;
     const status = byId("status");
     status.dataset.state = colour;
     status.dataset.phase = phase;
@@ -141,7 +147,7 @@ export class View {
   }
 
   /**
-   * @param {{fps: number, p50: number, p95: number, kbps: number, loss: number, parts: Record<string, number>} | null} figures
+   * @param {{fps: number, p50: number, p95: number, kbps: number, loss: number, parts: Record<string, number>, advice: string} | null} figures
    * @param {readonly number[]} delays @param {readonly number[]} rates @param {number} length
    */
   figures(figures, delays, rates, length) {
@@ -160,6 +166,7 @@ export class View {
         ? `The last minute: delay ${round(figures.p50)} milliseconds, ${round(figures.fps)} pictures a second`
         : "Delay and pictures a second over the last minute; no figures yet",
     );
+    byId("advice").textContent = figures?.advice ?? "";
     draw(byId("plot"), delays, rates, length);
     this.breakdown(figures?.parts ?? null);
   }

@@ -45,6 +45,18 @@ def write_clip(path: Path, frames: int = 90, size: tuple[int, int] = (640, 480))
     return path
 
 
+def write_counter(path: Path, frames: int, side: int = 512) -> Path:
+    """A camera that shows the number of each frame as 16 blocks, black or white: they survive compression."""
+    from tests.server.harness import painted
+
+    with path.open("wb") as out:
+        out.write(b"YUV4MPEG2 W%d H%d F30:1 Ip A1:1 C420jpeg\n" % (side, side))
+        for number in range(frames):
+            picture = cv2.cvtColor(painted(number, side), cv2.COLOR_RGB2YUV_I420)
+            out.write(b"FRAME\n" + picture.tobytes())
+    return path
+
+
 def write_avatars(folder: Path) -> Path:
     """Two portraits: the shipped one, and the same face in other colours and the other way round."""
     folder.mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,20 @@ def test_the_delay_is_the_sum_of_its_parts(page: Page) -> None:
         200,
         1600,
     ]
+
+
+@pytest.mark.parametrize(
+    ("link", "fps", "words"),
+    [
+        ({"lossPercent": 0, "roundTripMs": 5, "modelMs": 30}, 25, "^$"),
+        ({"lossPercent": 8, "roundTripMs": 5, "modelMs": 30}, 25, "cable"),
+        ({"lossPercent": 0, "roundTripMs": 300, "modelMs": 30}, 25, "nearer to you"),
+        ({"lossPercent": 0, "roundTripMs": 5, "modelMs": 90}, 9, "busy"),
+        ({"lossPercent": 0, "roundTripMs": 5, "modelMs": 30}, 9, "another camera"),
+    ],
+)
+def test_a_poor_picture_is_explained(page: Page, link: Any, fps: float, words: str) -> None:
+    assert re.search(words, ask(page, "figures", f"m.adviceFor(given, {fps})", link))
 
 
 DIRECTIONS = [
