@@ -55,7 +55,7 @@ def _execute(flags: argparse.Namespace, interrupts: Interrupts) -> int:
         from lia_live.cli.assets import DEMO_AVATAR, DEMO_DRIVER
         from lia_live.cli.loading import Networks
         from lia_live.cli.status import StatusLine
-        from lia_live.evaluate.bench import BenchConfig, bench
+        from lia_live.evaluate.bench import BenchConfig, bench, known_engines
         from lia_live.evaluate.bench_report import as_json, as_text, write_report
         from lia_live.evaluate.report import make_folder
 
@@ -75,6 +75,7 @@ def _execute(flags: argparse.Namespace, interrupts: Interrupts) -> int:
                 DEMO_DRIVER,
                 _words(settings),
                 quick=flags.quick,
+                engines=known_engines(model, settings.engine),
                 say=_saying(line, interrupts),
             )
     finally:

@@ -57,7 +57,7 @@ class BenchConfig:
     """Of the network in the model parts; 0: one for each usable core. The live loop chooses for itself."""
     full_rounds: int = 10
     """Rounds, and crops, of the full-size network; 2 to 1000."""
-    default_rounds: int = 24
+    default_rounds: int = 16
     """The same of the weights in use."""
     live_seconds: float = 12.0
     """Length of a live run; 1 to 3600."""
@@ -181,7 +181,7 @@ def bench(
     source = Avatar.from_image(avatar, model).with_consent("permission")
     most = max(config.full_rounds, config.default_rounds)
     crops = driver_crops(driver, model, most)
-    engines = known_engines(device) if engines is None else engines
+    engines = known_engines(model) if engines is None else engines
     figures: list[ModelFigures] = []
 
     def rounds(name: str, network: LIA, count: int) -> None:
@@ -244,9 +244,11 @@ def bench(
     )
 
 
-def known_engines(device: torch.device) -> list[tuple[str, str]]:
-    """(engine, precision) that run on ``device`` here and gain by it."""
-    return [(choice.engine, choice.precision) for choice in available(device)]
+def known_engines(model: LIA, engine: str = "auto") -> list[tuple[str, str]]:
+    """(engine, precision) that run where ``model`` is and gain by it. ``engine``: that one alone; "auto": all."""
+    found = available(model.dec.direction.weight.device)
+    wanted = [(c.engine, c.precision) for c in found if engine in ("auto", c.engine)]
+    return wanted or [(engine, "fp32")]  # opening it says what is missing
 
 
 def driver_crops(driver: Path, model: LIA, count: int) -> Pixels:

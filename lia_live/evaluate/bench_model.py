@@ -31,7 +31,7 @@ ENOUGH_DB: Final = 38.0
 """A precision whose pictures are further from fp32 than this does not count as the best."""
 MOST_DB: Final = 99.0
 """Written for pictures that are equal, whose distance has no logarithm."""
-TURN_S: Final = 0.4
+TURN_S: Final = 0.25
 """A turn measures frames for so long, two at least."""
 BATCH: Final = 4
 SEED: Final = 5
