@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lia_live_server.memory import give_back_freed_memory
 from lia_live_server.protocol import ProtocolError
@@ -18,13 +18,32 @@ if TYPE_CHECKING:
     from lia_live_server.door import Door
     from lia_live_server.gallery import Gallery
     from lia_live_server.service import RenderService
-    from lia_live_server.signalling import Socket
 
 log = logging.getLogger("lia_live_server")
 
 SWEEP_S = 0.5
 BUSY_RETRY_S = 10.0
 STOPPING_RETRY_S = 30.0
+
+
+class Attached(Protocol):
+    """The socket of a session, as far as the book has to do with it."""
+
+    def say(self, message: dict[str, Any]) -> None:
+        """Send as soon as the peer takes it."""
+        ...
+
+    def replace(self) -> None:
+        """End: the session goes on elsewhere."""
+        ...
+
+    def fail(self) -> None:
+        """End: the session broke down."""
+        ...
+
+    def stop(self) -> None:
+        """End: the server stops."""
+        ...
 
 
 class SessionBook:
@@ -41,7 +60,7 @@ class SessionBook:
     ) -> None:
         self._config, self._service, self._gallery = config, service, gallery
         self._door, self._first, self._clock = door, first, clock
-        self._sessions: dict[Session, Socket | None] = {}
+        self._sessions: dict[Session, Attached | None] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self.draining = False
         """No new sessions: the server is being stopped."""
@@ -71,7 +90,7 @@ class SessionBook:
                 found = session
         return found
 
-    def enter(self, socket: Socket, resume: str | None) -> tuple[Session, bool]:
+    def enter(self, socket: Attached, resume: str | None) -> tuple[Session, bool]:
         """A session for this socket, and whether it is a former one. Raises ``ProtocolError``: busy, stopping."""
         session = self.by_secret(resume)
         if session is not None:
@@ -111,7 +130,7 @@ class SessionBook:
         log.info("session %s begins", session.name)
         return session, False
 
-    async def leave(self, session: Session, socket: Socket, gone_for_good: bool) -> None:
+    async def leave(self, session: Session, socket: Attached, gone_for_good: bool) -> None:
         """``socket`` has ended. A session that was resumed on another one meanwhile is left alone."""
         if self._sessions.get(session) is not socket:
             return

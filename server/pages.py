@@ -17,7 +17,7 @@ from lia_live_server.metrics import metrics_text
 from lia_live_server.protocol import ProtocolError
 
 if TYPE_CHECKING:
-    from lia_live_server.app import Server
+    from lia_live_server.parts import Server
 
 CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "

@@ -20,7 +20,8 @@ import uvicorn
 from starlette.applications import Starlette
 
 from lia_live.errors import ConfigError, DeviceError
-from lia_live_server.app import Server, server_of
+from lia_live_server.app import server_of
+from lia_live_server.parts import Server
 from lia_live_server.protocol import MESSAGE_BYTES
 
 log = logging.getLogger("lia_live_server")

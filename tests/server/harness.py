@@ -26,7 +26,8 @@ from websockets.exceptions import ConnectionClosed
 from lia_live.frame import Pixels
 from lia_live.model.directions import Direction
 from lia_live_server import ServerConfig, create_app
-from lia_live_server.app import Server, server_of
+from lia_live_server.app import server_of
+from lia_live_server.parts import Server
 from lia_live_server.serving import Bind, Stop, serve
 from tests.doubles import ScriptedRenderer, ScriptedTracker, scripted_avatar, tiny_config
 

@@ -15,8 +15,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from lia_live.engine import PolicyConfig
 from lia_live_server import ServerConfig
+from lia_live_server.door import RateLimit
 from tests.doubles import (
     CAMERA_COLOUR,
+    HandClock,
     ScriptedRenderer,
     ScriptedTracker,
     shows_camera,
@@ -41,8 +43,11 @@ def server() -> Iterator[RunningServer]:
         yield running
 
 
-class Unlimited:
+class Unlimited(RateLimit):
     """A door that is never in a hurry."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 1, HandClock())
 
     def take(self, peer: str) -> float:
         return 0.0
@@ -54,7 +59,7 @@ async def until(true, timeout: float = 5.0) -> None:
             await asyncio.sleep(0.02)
 
 
-async def ended(client: Client, timeout: float = 5.0) -> int:
+async def ended(client: Client, timeout: float = 5.0) -> int | None:
     await until(lambda: client.close_code is not None, timeout)
     return client.close_code
 
@@ -425,12 +430,14 @@ def test_a_slow_reader_is_closed() -> None:
             await socket.send('{"type":"join"}')
             await until(lambda: running.parts.book.live == 1)
             (session,) = running.parts.book.sessions()
+            say = session._say
+            assert say is not None
             stuffing = {"type": "directions", "x": "y" * 200_000}
             socket.transport.pause_reading()
 
             def stuff() -> None:
                 for _ in range(40):
-                    session._say(stuffing)
+                    say(stuffing)
 
             running.loop.call_soon_threadsafe(stuff)
             await until(lambda: running.parts.book.live == 0, 8.0)
