@@ -12,10 +12,13 @@ import gc
 import json
 import logging
 import os
+import re
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,94 +28,21 @@ import cv2
 import numpy as np
 from aiortc import MediaStreamTrack
 
-from lia_live.engine import PolicyConfig
 from lia_live.engine.memory import resident_mb
 from lia_live_server import ServerConfig
-from lia_live_server.rtc_tuning import Reception
-from tests.doubles import ScriptedRenderer, tiny_config
+from tests.doubles import ScriptedRenderer
 from tests.server.harness import (
     Client,
     PaintedCamera,
     PassThrough,
     RunningServer,
     joined,
-    number_in,
     opened,
 )
+from tests.server.painted import FACE, Ages, Moving, Open, counted, sized, tuned
 from tests.server.shim import Link, poor_network
 
 ROOT = Path(__file__).resolve().parent.parent
-FACE = PolicyConfig(smooth=0.0, hold_s=0.1, ease_s=0.1, return_s=0.0)
-
-
-class Ages:
-    """Ages and arrival times of the painted counter."""
-
-    def __init__(self, camera: PaintedCamera) -> None:
-        self._camera = camera
-        self.seen: list[tuple[float, float]] = []
-        self._last = -1
-
-    def look(self, at: float, pixels: np.ndarray) -> None:
-        number = number_in(pixels)
-        painted = self._camera.shown_at.get(number)
-        if painted is None or number == self._last or at - painted > 5:
-            return
-        self._last = number
-        self.seen.append((at, at - painted))
-
-    def after(self, since: float, until: float = 1e12) -> dict[str, float]:
-        found = [(at, age) for at, age in self.seen if since <= at <= until]
-        if len(found) < 2:
-            return {"fps": 0.0, "n": len(found)}
-        ages = np.array([age for _, age in found]) * 1000
-        span = found[-1][0] - found[0][0]
-        p50, p95, p99 = np.percentile(ages, [50, 95, 99])
-        gaps = np.diff([at for at, _ in found])
-        return {
-            "fps": round((len(found) - 1) / span, 1),
-            "p50": round(p50, 1),
-            "p95": round(p95, 1),
-            "p99": round(p99, 1),
-            "longest_gap_ms": round(float(gaps.max()) * 1000),
-            "n": len(found),
-        }
-
-
-def tuned(client: Client) -> None:
-    """The client releases frames at their marker bit, too, as a browser does."""
-    client.tune = lambda connection: client.__setattr__(
-        "reception", Reception(connection.getReceivers()[0])
-    )
-
-
-async def counted(
-    server: RunningServer,
-    seconds: float,
-    side: int,
-    act: Callable[[Client, Ages], Any] | None = None,
-    grain: float = 0.0,
-) -> tuple[Ages, Client]:
-    async with joined(server) as client:
-        camera = PaintedCamera(side, grain=grain)
-        ages = Ages(camera)
-        client.keep, client.look = False, ages.look
-        tuned(client)
-        await client.start(camera)
-        await client.wait_for("status", lambda m: m["media"] == "live")
-        await asyncio.sleep(2.0)
-        began = time.perf_counter()
-        if act is not None:
-            await act(client, ages)
-        await asyncio.sleep(seconds)
-        ages.seen = [(at, age) for at, age in ages.seen if at >= began]
-        return ages, client
-
-
-def sized(size: int) -> Any:
-    from dataclasses import replace
-
-    return replace(tiny_config(), size=size)
 
 
 def media(seconds: float = 10) -> dict[str, Any]:
@@ -205,30 +135,8 @@ def squeeze(seconds: float = 0) -> dict[str, Any]:
     }
 
 
-class Moving(PassThrough):
-    """Media that costs what a face costs: the counter, and texture that sways behind it."""
-
-    def render(self, avatars: Any, alpha: Any) -> Any:
-        found = super().render(avatars, alpha).copy()
-        size = self.config.size
-        if not hasattr(self, "_texture"):
-            noise = np.random.default_rng(0).normal(0, 14, (size, 2 * size, 3)).astype(np.float32)
-            self._texture = cv2.GaussianBlur(noise, (0, 0), 1.2) * 2
-        shift = int(size / 2 + size / 4 * np.sin(2 * np.pi * time.perf_counter() / 2))
-        for picture in found:
-            picture[:] = np.clip(picture + self._texture[:, shift : shift + size], 0, 255)
-        return found
-
-
 def model(seconds: float = 15, sessions: int = 1) -> dict[str, Any]:
     """The default weights, the shipped portrait, the shipped clip as the camera."""
-    import lia_live
-    from lia_live.cli.assets import DEMO_AVATAR
-    from lia_live.render import open_renderer
-
-    network = lia_live.load_model("default")
-    avatar = lia_live.Avatar.from_image(DEMO_AVATAR, network)
-    renderer = open_renderer(network)
 
     async def one(server: RunningServer, found: list) -> None:
         async with joined(server) as client:
@@ -262,10 +170,33 @@ def model(seconds: float = 15, sessions: int = 1) -> dict[str, Any]:
         await asyncio.gather(*(one(server, found) for _ in range(sessions)))
         return found
 
-    with RunningServer(
-        model=network, renderer=renderer, avatars=[avatar], directions=network.directions
-    ) as server:
-        return {"renderer": renderer.description, "sessions": asyncio.run(every(server))}
+    with spawned() as server:
+        return {"server": server.said, "sessions": asyncio.run(every(server))}
+
+
+class Spawned:
+    """`lia-live serve` as a process of its own."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.said = []
+        assert process.stdout is not None
+        for line in process.stdout:
+            self.said.append(line.strip())
+            if found := re.match(r"open http://localhost:(\d+)/", line):
+                self.ws = f"ws://127.0.0.1:{found[1]}/ws"
+                return
+        raise SystemExit("the server does not start")
+
+
+@contextmanager
+def spawned() -> Iterator[Any]:
+    command = [sys.executable, "-m", "lia_live", "serve", "--port", "0"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        yield Spawned(process)
+    finally:
+        process.terminate()
+        process.wait(60)
 
 
 def two(seconds: float = 15) -> dict[str, Any]:
@@ -358,13 +289,6 @@ def cycles(seconds: float = 0, count: int = 50, real: bool = True) -> dict[str, 
     with RunningServer(renderer=renderer, tracker=tracker) as server:
         server.parts.door.arrivals = Open()
         return asyncio.run(every(server))
-
-
-class Open:
-    """No rate limit."""
-
-    def take(self, peer: str) -> float:
-        return 0.0
 
 
 def admission(seconds: float = 0) -> dict[str, Any]:

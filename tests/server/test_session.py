@@ -15,10 +15,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from lia_live.engine import PolicyConfig
 from lia_live_server import ServerConfig
-from lia_live_server.door import RateLimit
 from tests.doubles import (
     CAMERA_COLOUR,
-    HandClock,
     ScriptedRenderer,
     ScriptedTracker,
     shows_camera,
@@ -32,6 +30,7 @@ from tests.server.harness import (
     opened,
     shade,
 )
+from tests.server.painted import Open
 
 TOKEN = "correct horse battery"
 
@@ -39,18 +38,8 @@ TOKEN = "correct horse battery"
 @pytest.fixture(scope="module")
 def server() -> Iterator[RunningServer]:
     with RunningServer(ServerConfig(max_sessions=6)) as running:
-        running.parts.door.arrivals = Unlimited()
+        running.parts.door.arrivals = Open()
         yield running
-
-
-class Unlimited(RateLimit):
-    """A door that is never in a hurry."""
-
-    def __init__(self) -> None:
-        super().__init__(1, 1, HandClock())
-
-    def take(self, peer: str) -> float:
-        return 0.0
 
 
 async def until(true, timeout: float = 5.0) -> None:
