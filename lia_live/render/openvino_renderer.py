@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from lia_live.errors import ConfigError
 from lia_live.frame import Pixels
 from lia_live.model.config import LIAConfig
 from lia_live.model.lia import LIA, Look
@@ -26,8 +27,8 @@ from lia_live.render.sampling import BORDER, to_table
 
 Numbers = NDArray[np.float32]
 
-LOW = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "i8"}
-"""Element type of the heavy work by precision. Only newer cpus compute in fp16; others fall back to f32."""
+LOW = {"fp32": "f32", "bf16": "bf16", "int8": "i8"}
+"""Element type of the heavy work by precision."""
 HALF_GREY = 127.5
 
 
@@ -49,13 +50,18 @@ class OpenVinoRenderer:
     """A ``Renderer`` on the cpu. ``threads``: of the graphs; cannot be changed later. ``precision``: of ``LOW``.
 
     Batches are rendered one after the other: on a cpu a batch gains nothing.
-    Raises ``ConfigError`` where openvino is missing.
+    Raises ``ConfigError`` where openvino is missing, and for another precision.
     """
 
     engine = "openvino"
     device = "cpu"
 
     def __init__(self, model: LIA, *, precision: str = "fp32", threads: int = 1) -> None:
+        if precision not in LOW:
+            raise ConfigError(
+                f"the engine openvino does not compute in {precision}",
+                f"take one of {', '.join(LOW)}",
+            )
         self._ov = load()
         self.config: LIAConfig = model.config
         self.precision = precision

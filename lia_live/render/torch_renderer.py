@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lia_live.errors import ConfigError
 from lia_live.frame import Pixels
 from lia_live.model.config import LIAConfig
 from lia_live.model.lia import LIA, Look
@@ -39,6 +40,11 @@ class TorchRenderer:
         threads: int | None = None,
         device: torch.device | None = None,
     ) -> None:
+        if precision not in TYPES:
+            raise ConfigError(
+                f"the engine torch does not compute in {precision}",
+                f"take one of {', '.join(TYPES)}",
+            )
         self.config: LIAConfig = model.config
         self.precision: str = precision
         self.threads = torch.get_num_threads() if threads is None else threads

@@ -246,6 +246,9 @@ def test_a_network_beside_another_whose_precision_fails_it_is_measured(network, 
 
 
 def test_unknown_names_are_refused(network):
-    for options in ({"engine": "abacus"}, {"threads": 0}, {"precision": "int3"}):
+    for options in (
+        {"engine": "abacus"}, {"threads": 0}, {"precision": "int3"},
+        {"engine": "torch", "precision": "int8"}, {"engine": "openvino", "precision": "fp16", "threads": 1},
+    ):  # fmt: skip
         with pytest.raises(ConfigError):
             open_renderer(network, **options)
