@@ -20,8 +20,9 @@ MEASURE_S = 0.25
 BUDGET_S = 2.5
 """Once this has been spent, nothing further is tried: a start must not take long."""
 
-LIVE_MS = 33.0
-"""int8 takes seconds to prepare, once; it is tried only where a frame takes longer than this without it."""
+LIVE_MS, HOPELESS_MS = 33.0, 100.0
+"""int8 takes seconds to prepare and halves a frame at best: it is tried only where a frame takes so long without it
+that this could make it live, and on as many threads as are best without it."""
 
 Open = Callable[[Choice, int], Renderer]
 """Opens one way with so many threads."""
@@ -68,13 +69,15 @@ def _measured(
     failures: list[Exception] = []
     served: set[str] = set()
     for way in ways:
+        tried = counts
         if best is not None and way.precision == "int8":
-            if best[1].frame_ms <= LIVE_MS:
+            if not LIVE_MS < best[1].frame_ms <= HOPELESS_MS:
                 continue
+            tried = [best[1].threads]
         elif (best is not None and time.perf_counter() - began > BUDGET_S) or way.engine in served:
             continue
         try:
-            renderer, found = _best_threads(trial, way, counts, open_way)
+            renderer, found = _best_threads(trial, way, tried, open_way)
         except Exception as error:  # a broken engine raises anything, and another may do
             failures.append(error)
             continue

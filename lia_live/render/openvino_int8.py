@@ -118,10 +118,12 @@ class Int8Ops(OpenVinoOps):
         return self._op.fake_quantize(self._exact(x), *ends, *ends, 256)
 
     def _stepped_weight(self, weight: Tensor) -> Node:
-        """Each output channel in 255 steps of its own."""
-        most = weight.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-9)
-        ends = [self._numbers(-most), self._numbers(most)]
-        return self._op.fake_quantize(self._numbers(weight), *ends, *ends, 255)
+        """Each output channel in 255 steps of its own, rounded here: OpenVINO takes seconds to do it."""
+        step = weight.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-9) / 127
+        steps = (weight / step).round().to(torch.int8).contiguous().numpy()
+        return self._op.multiply(
+            self._op.convert(self._op.constant(steps), "f32"), self._numbers(step)
+        )
 
 
 def is_heavy(weight: Tensor) -> bool:

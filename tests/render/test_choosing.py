@@ -104,8 +104,8 @@ def test_where_a_lower_precision_agrees_fp32_is_not_tried(network, notebook, clo
     assert {precision for _, precision, _ in opener.asked} == {"bf16"}
 
 
-@pytest.mark.parametrize(("without", "tried"), [(20, False), (200, True)])
-def test_int8_is_tried_only_where_nothing_else_is_live(without, tried, network, notebook, clock):
+@pytest.mark.parametrize(("without", "tried"), [(20, False), (60, True), (200, False)])
+def test_int8_is_tried_only_where_it_could_make_it_live(without, tried, network, notebook, clock):
     clock |= {("a", "bf16", 1): without, ("a", "int8", 1): 10}
     opener = Opener(network)
     chosen = choose(network, [A_LOW, A, Choice("a", "int8")], 1, opener, notebook)
