@@ -52,6 +52,7 @@ def check_all() -> list[Finding]:
         ("system", False, check_system),
         ("cpu", False, check_cpu),
         ("gpu", False, check_gpu),
+        ("engines", False, check_engines),
         ("model", True, check_model),
         ("face tracker", True, check_tracker),
         ("video files", True, check_video_files),
@@ -133,6 +134,19 @@ def check_gpu() -> Finding:
             "install the CUDA build of torch, see Install in the README; until then: --device cpu",
         )
     return Finding("gpu", "missing", "none: everything runs on the CPU", "not needed, only faster")
+
+
+def check_engines() -> Finding:
+    """What can run the network on the CPU; OpenVINO is worth having on x86 and is really loaded, to see."""
+    from lia_live.render import available, openvino_runtime
+
+    ways = ", ".join(str(way) for way in available())
+    if openvino_runtime.installed():
+        openvino_runtime.load()
+    elif platform.machine().lower() in ("x86_64", "amd64"):
+        to_do = 'for a quicker picture: pip install "lia-live[openvino]"'
+        return Finding("engines", "missing", f"{ways}; no openvino", to_do)
+    return Finding("engines", "ok", ways)
 
 
 def check_model() -> Finding:

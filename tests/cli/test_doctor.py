@@ -16,6 +16,7 @@ def test_json_has_every_part(capsys):
     assert {
         "cpu",
         "gpu",
+        "engines",
         "model",
         "face tracker",
         "video files",
@@ -82,3 +83,13 @@ def test_linux_hint_is_the_exact_line(monkeypatch):
     assert finding.state == "missing"
     assert "modprobe v4l2loopback" in finding.to_do
     assert "exclusive_caps=1" in finding.to_do
+
+
+def test_an_engine_that_would_be_quicker_is_named(monkeypatch):
+    from lia_live.render import openvino_runtime
+
+    monkeypatch.setattr(openvino_runtime, "installed", lambda: False)
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    found = checkup.check_engines()
+    assert found.state == "missing" and "torch fp32" in found.detail
+    assert "lia-live[openvino]" in found.to_do
