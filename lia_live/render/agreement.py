@@ -11,17 +11,20 @@ from lia_live.frame import Pixels
 from lia_live.model.directions import Direction
 from lia_live.model.lia import LIA, Look
 from lia_live.model.pixels import to_pixels, to_tensor
+from lia_live.render.demo_clip import demo_crops
 from lia_live.render.interface import Alpha, Renderer
 
 WORST_PSNR_DB = 38.0
 """A precision is taken only where its picture is at least this close to fp32's."""
 WORST_ALPHA = 0.02
 """... and its coefficients off by no more than this fraction of their standard deviations, on average."""
+CROPS = 4
+"""Real ones to compare coefficients on; the picture is compared on a drawn one."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One picture, and what the plain model makes of it in fp32. Computed once, compared with many."""
+    """A picture and a few crops, and what the plain model makes of them in fp32. Computed once, compared with many."""
 
     model: LIA
     picture: Pixels
@@ -31,6 +34,10 @@ class Trial:
     """(1, motion_dim)."""
     expected: Pixels
     """(1, S, S, 3): the picture as its own driver."""
+    crops: Pixels
+    """(N, S, S, 3): real ones."""
+    codes: Alpha
+    """(N, motion_dim): of the crops."""
 
     @staticmethod
     @torch.inference_mode()
@@ -44,11 +51,13 @@ class Trial:
             there.latent.cpu(), there.motion.cpu(), tuple(map_.cpu() for map_ in there.features)
         )
         alpha: Alpha = look.motion.float().numpy()
-        return Trial(model, picture, look, alpha, expected)
+        crops = demo_crops(model.config.size, CROPS)
+        codes: Alpha = model.encode_motion(to_tensor(crops, device)).float().cpu().numpy()
+        return Trial(model, picture, look, alpha, expected, crops, codes)
 
     def accepts(self, renderer: Renderer) -> bool:
         """Whether ``renderer`` stays within the bounds."""
-        deviation = np.abs(renderer.encode_motion(self.picture[None]) - self.alpha)
+        deviation = np.abs(renderer.encode_motion(self.crops) - self.codes)
         spread = np.array([standard_deviation(direction) for direction in self.model.directions])
         if not float((deviation / spread).mean()) <= WORST_ALPHA:  # not a number is no agreement
             return False

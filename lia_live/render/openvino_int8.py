@@ -10,10 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata, resources
+from importlib import metadata
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,13 +20,13 @@ from lia_live.frame import Pixels
 from lia_live.model.config import LIAConfig
 from lia_live.model.lia import LIA, Look
 from lia_live.model.pixels import to_tensor
+from lia_live.render.demo_clip import demo_crops
 from lia_live.render.interface import Alpha
 from lia_live.render.openvino_ops import Node, OpenVinoOps
 from lia_live.render.remembered import JsonCache
 
 CACHE = "int8.json"
-CALIBRATION_STEP = 45
-"""Every so many frames of the demo clip: eight crops."""
+CALIBRATION_CROPS = 8
 REACH = 1.25
 """Coefficients are exaggerated by this much: a live driver goes farther than the clip."""
 
@@ -131,23 +130,6 @@ def is_heavy(weight: Tensor) -> bool:
     return weight.shape[1] > 3
 
 
-def calibration_crops(size: int) -> Pixels:
-    """Eight frames of the shipped demo clip, in which a head moves and speaks: (8, size, size, 3) uint8.
-
-    They are square and hold the face about as the default framing cuts it.
-    """
-    import av
-
-    clip = resources.files("lia_live") / "weights" / "demo" / "driver.mp4"
-    with resources.as_file(clip) as path, av.open(str(path)) as container:
-        crops = [
-            frame.to_ndarray(width=size, height=size, format="rgb24")
-            for number, frame in enumerate(container.decode(video=0))
-            if number % CALIBRATION_STEP == 0
-        ]
-    return np.stack(crops).astype(np.uint8)
-
-
 @dataclass(frozen=True)
 class Material:
     """What calibration runs through the graphs."""
@@ -161,7 +143,7 @@ class Material:
     @staticmethod
     @torch.inference_mode()
     def of(model: LIA) -> Material:
-        crops = calibration_crops(model.config.size)
+        crops = demo_crops(model.config.size, CALIBRATION_CROPS)
         device = model.dec.direction.weight.device
         look = model.encode_appearance(to_tensor(crops[:1], device))
         codes = model.encode_motion(to_tensor(crops, device)).float().cpu()

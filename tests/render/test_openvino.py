@@ -15,7 +15,8 @@ from lia_live.errors import ConfigError
 from lia_live.model import load_model, to_pixels, to_tensor
 from lia_live.render import available, open_renderer, openvino_runtime
 from lia_live.render.agreement import psnr_db, standard_deviation
-from lia_live.render.openvino_int8 import CACHE, Ranges, calibration_crops, recall
+from lia_live.render.demo_clip import demo_crops
+from lia_live.render.openvino_int8 import CACHE, Ranges, recall
 from lia_live.render.openvino_renderer import OpenVinoRenderer
 from lia_live.render.torch_renderer import TorchRenderer
 from tests.model.official import fixture, parity_look, parity_network
@@ -97,7 +98,7 @@ def test_int8_is_calibrated_once_and_close(tmp_path, monkeypatch):
     assert ranges is not None and (tmp_path / CACHE).is_file()
     kinds = {op.get_rt_info()["runtimePrecision"] for op in heavy_operations(renderer)}
     assert kinds & {"u8", "i8"}, "nothing runs in int8"
-    crops = calibration_crops(network.config.size)
+    crops = demo_crops(network.config.size, 2)
     look = look_of(network, crops[0])
     with torch.no_grad():
         alpha = network.encode_motion(to_tensor(crops[-1:])).numpy()
