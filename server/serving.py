@@ -26,8 +26,6 @@ from lia_live_server.protocol import MESSAGE_BYTES
 
 log = logging.getLogger("lia_live_server")
 
-PING_S: Final = 10.0
-"""A half-open socket is noticed after two of these."""
 DRAIN_LOOK_S: Final = 0.1
 FORCED_S: Final = 1.7
 """After a second signal the process ends by then, whatever hangs."""
@@ -44,6 +42,8 @@ class Bind:
     key: Path | None = None
     drain_s: float = 30.0
     """How long the first signal leaves running sessions; 0 to 3600."""
+    ping_s: float = 10.0
+    """A half-open socket is noticed after two of these."""
 
     @property
     def secure(self) -> bool:
@@ -62,8 +62,8 @@ def uvicorn_config(app: Starlette, bind: Bind) -> uvicorn.Config:
         # Twice the limit: up to there the application answers with an error before it closes.
         ws_max_size=2 * MESSAGE_BYTES,
         ws_per_message_deflate=False,
-        ws_ping_interval=PING_S,
-        ws_ping_timeout=PING_S,
+        ws_ping_interval=bind.ping_s,
+        ws_ping_timeout=bind.ping_s,
         lifespan="on",
         log_config=None,
         access_log=False,

@@ -436,6 +436,22 @@ def test_a_slow_reader_is_closed() -> None:
         asyncio.run(scenario(running))
 
 
+def test_a_half_open_socket_is_noticed() -> None:
+    """Nothing comes back any more, not even answers to pings: two of them, and its session is parked."""
+
+    async def scenario(running: RunningServer) -> None:
+        async with opened(running) as client:
+            await client.send("join")
+            await client.wait_for("welcome")
+            client.socket.transport.pause_reading()
+            await until(lambda: running.parts.book.live == 0, 6.0)
+            assert len(running.parts.book) == 1
+            client.drop()
+
+    with RunningServer(ping_s=0.5) as running:
+        asyncio.run(scenario(running))
+
+
 # Offers of strangers
 
 GOOD = (
