@@ -268,14 +268,14 @@ def cycles(seconds: float = 0, count: int = 50, real: bool = True) -> dict[str, 
         found: dict[str, Any] = {}
         for number in range(count + 10):
             if number in (10, 10 + count // 2):
-                await asyncio.sleep(1)
+                await asyncio.sleep(2.5)
                 found[f"after {number}"] = {
                     **state(),
                     "tasks": len(asyncio.all_tasks()),
                     "server_tasks": len(asyncio.all_tasks(server.loop)),
                 }
             await one(server)
-        await asyncio.sleep(1)
+        await asyncio.sleep(2.5)
         found[f"after {count + 10}"] = {
             **state(),
             "tasks": len(asyncio.all_tasks()),

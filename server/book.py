@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("lia_live_server")
 
 SWEEP_S = 0.5
+QUIET_S = 1.0
 BUSY_RETRY_S = 10.0
 STOPPING_RETRY_S = 30.0
 
@@ -62,6 +63,7 @@ class SessionBook:
         self._door, self._first, self._clock = door, first, clock
         self._sessions: dict[Session, Attached | None] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self._emptied_at: float | None = None
         self.draining = False
         """No new sessions: the server is being stopped."""
         self.admitted = 0
@@ -147,14 +149,19 @@ class SessionBook:
             await session.close()
             log.info("session %s ended", session.name)
             if not self._sessions:
-                await asyncio.to_thread(give_back_freed_memory)
+                self._emptied_at = self._clock.now()
 
     async def sweep(self) -> None:
-        """Body of a task: ends parked sessions whose time is over."""
+        """Body of a task: ends parked sessions whose time is over, gives memory back when nobody is there."""
         while True:
             await asyncio.sleep(SWEEP_S)
             for session in self._overdue():
                 await self.end(session)
+            # Not at once: trackers and connections are freed a moment after their session.
+            emptied = self._emptied_at
+            if emptied is not None and self._clock.now() - emptied > QUIET_S:
+                self._emptied_at = None
+                await asyncio.to_thread(give_back_freed_memory)
 
     def _overdue(self) -> list[Session]:
         now, most = self._clock.now(), self._config.park_s

@@ -117,6 +117,8 @@ class Peer:
 
     async def _close(self) -> None:
         self.outgoing.stop()
+        if self._reception is not None:
+            self._reception.close()
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()

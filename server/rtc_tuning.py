@@ -14,15 +14,18 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiortc import RTCRtpReceiver, RTCRtpSender, rtcrtpreceiver
-from aiortc.codecs import vpx
+from aiortc.codecs import is_rtx, vpx
 from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtp import RTP_HISTORY_SIZE, RtpPacket
+from aiortc.utils import uint16_add
 
 from lia_live_server.encoder import FaceEncoder
 from lia_live_server.frame_buffer import FrameBuffer
 
 ASK_AGAIN_S: Final = 0.06
 """A lost packet is asked for so often: about a round trip."""
+TAIL_S: Final = 0.015
+"""A frame whose packets stop coming for so long has lost its last ones: the next frame, which would show it, is far."""
 TWICE_AFTER_S: Final = 0.01
 """Between the two of what is sent twice: what is lost is often lost in a row."""
 RETRANSMIT_SHARE: Final = (0.6, 0.15)
@@ -52,6 +55,9 @@ class Reception:
         self._now = now
         self._buffer = FrameBuffer(now)
         self._asked_at = -1e9
+        self._tail: asyncio.TimerHandle | None = None
+        self._asking: asyncio.Future[None] | None = None
+        self._ssrc: int | None = None
         self._came: deque[tuple[JitterFrame, float]] = deque(maxlen=256)
         self.packet_at: float | None = None
         """When the last packet came; None before the first."""
@@ -77,11 +83,27 @@ class Reception:
                 return at
         return self._now()
 
+    def close(self) -> None:
+        """Ask for nothing any more."""
+        if self._tail is not None:
+            self._tail.cancel()
+            self._tail = None
+
     async def _on_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
         self.packet_at = self._now()
+        if self._tail is not None:
+            self._tail.cancel()
+            self._tail = None
+        codec = self._receiver._RTCRtpReceiver__codecs.get(packet.payload_type)
+        if codec is not None and not is_rtx(codec):
+            self._ssrc = packet.ssrc
+            if not packet.marker:
+                loop = asyncio.get_running_loop()
+                last = packet.sequence_number
+                self._tail = loop.call_later(TAIL_S, self._ask_for_tail, last)
         await self._handle(packet, arrival_time_ms=arrival_time_ms)
         self._hand_on(packet)
-        await self._ask_again(packet)
+        await self._ask_again()
 
     def _hand_on(self, packet: RtpPacket) -> None:
         """Frames that one packet completed beside the first: aiortc decodes one a packet, and would lag behind."""
@@ -95,7 +117,7 @@ class Reception:
             )
             receiver._RTCRtpReceiver__decoder_queue.put((codec, frame))
 
-    async def _ask_again(self, packet: RtpPacket) -> None:
+    async def _ask_again(self) -> None:
         """aiortc asks once for a lost packet; the asking and the answer may be lost, too."""
         generator = self._receiver._RTCRtpReceiver__nack_generator
         if not generator.missing:
@@ -105,10 +127,14 @@ class Reception:
             return
         self._asked_at = now
         generator.missing = {n for n in generator.missing if self._buffer.wanted(n)}
-        if generator.missing:
-            media = next(iter(self._receiver.getSynchronizationSources()), None)
-            ssrc = packet.ssrc if media is None else media.source
-            await self._receiver._send_rtcp_nack(ssrc, sorted(generator.missing))
+        if generator.missing and self._ssrc is not None:
+            await self._receiver._send_rtcp_nack(self._ssrc, sorted(generator.missing))
+
+    def _ask_for_tail(self, last: int) -> None:
+        """Whoever has not sent it yet does not mind being asked."""
+        self._tail = None
+        ask = self._receiver._send_rtcp_nack(self._ssrc, [uint16_add(last, 1)])
+        self._asking = asyncio.ensure_future(ask)
 
 
 class _History(dict[int, RtpPacket]):
