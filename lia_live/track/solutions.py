@@ -36,14 +36,15 @@ def face_solutions() -> tuple[Any, Any]:
 def import_ahead() -> threading.Thread:
     """Begin the import on a thread of its own, while this one waits for a disk or computes.
 
-    What goes wrong there goes wrong again, and is told, where the solutions are used.
+    What goes wrong there goes wrong again, and is told, where the solutions are used. A program that ends early waits
+    for it: native libraries crash if the interpreter goes away under their import.
     """
 
     def work() -> None:
         with suppress(Exception):
             face_solutions()
 
-    thread = threading.Thread(target=work, name="lia-imports", daemon=True)
+    thread = threading.Thread(target=work, name="lia-imports")
     thread.start()
     return thread
 
