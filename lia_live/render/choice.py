@@ -49,7 +49,7 @@ def available(device: str | torch.device = "cpu") -> tuple[Choice, ...]:
 
 def computes_bf16() -> bool:
     """Whether the cpu has bf16 arithmetic: without it, bf16 is emulated and slower than fp32."""
-    if not onednn_works(torch.device("cpu")):
+    if not onednn_works(torch.device("cpu"), torch.bfloat16):
         return False
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 

@@ -15,8 +15,15 @@ from lia_live.model.layers import LEAK
 CHANNELS_LAST = torch.channels_last
 
 
-def onednn_works(device: torch.device) -> bool:
-    """Whether torch has the fused oneDNN operators and they run on ``device``."""
+_ARITHMETIC = {
+    torch.bfloat16: "_is_mkldnn_bf16_supported",
+    torch.float16: "_is_mkldnn_fp16_supported",
+}
+"""Who knows whether oneDNN has this type on this processor; fp32 it always has."""
+
+
+def onednn_works(device: torch.device, dtype: torch.dtype = torch.float32) -> bool:
+    """Whether torch has the fused oneDNN operators and they run on ``device`` in ``dtype``."""
     return (
         device.type == "cpu"
         and torch.backends.mkldnn.is_available()
@@ -24,7 +31,12 @@ def onednn_works(device: torch.device) -> bool:
             hasattr(torch.ops.mkldnn, name)
             for name in ("_convolution_pointwise", "_convolution_transpose_pointwise")
         )
+        and (dtype not in _ARITHMETIC or _says_yes(_ARITHMETIC[dtype]))
     )
+
+
+def _says_yes(name: str) -> bool:
+    return hasattr(torch.ops.mkldnn, name) and bool(getattr(torch.ops.mkldnn, name)())
 
 
 class Conv:

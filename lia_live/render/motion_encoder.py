@@ -47,7 +47,7 @@ class MotionEncoder:
         )  # exact in bf16 too
         for block in self._blocks:
             x = block(x)
-        flat = x.permute(0, 2, 3, 1).reshape(x.shape[0], -1).float()  # (N, 4 * 4 * C)
+        flat = x.permute(0, 2, 3, 1).flatten(1).float()  # (N, 4 * 4 * C)
         return torch.addmm(self._offset, flat, self._matrix)
 
 

@@ -53,7 +53,7 @@ class TorchRenderer:
         self._device = device or model.dec.direction.weight.device
         self.device = str(self._device)
         dtype = TYPES[precision]
-        fused = onednn_works(self._device)
+        fused = onednn_works(self._device, dtype)
         with torch.inference_mode():
             self._encoder = MotionEncoder(model, self._device, dtype, fused)
             self._synthesis = FastSynthesis(model, self._device, dtype, fused)
@@ -79,7 +79,7 @@ class TorchRenderer:
     def encode_motion(self, crops: Pixels) -> Alpha:
         check_crops(crops, self.config)
         self._claim_threads()
-        pixels = torch.from_numpy(np.ascontiguousarray(crops)).to(self._device)
+        pixels = torch.from_numpy(np.require(crops, requirements=["C", "W"])).to(self._device)
         encode = self._encoder if self._graphs is None else self._graphs[0]
         alpha: NDArray[np.float32] = encode(pixels).cpu().numpy()
         return alpha
@@ -88,7 +88,8 @@ class TorchRenderer:
     def render(self, avatars: Sequence[LoadedAvatar], alpha: Alpha) -> Pixels:
         check_alpha(alpha, len(avatars), self.config)
         self._claim_threads()
-        rows = torch.from_numpy(np.ascontiguousarray(alpha, dtype=np.float32)).to(self._device)
+        given = np.require(alpha, np.float32, ["C", "W"])  # torch warns of what it may not write to
+        rows = torch.from_numpy(given).to(self._device)
         size = self.config.size
         pictures = torch.empty(
             (len(avatars), size, size, 3), dtype=torch.uint8, device=self._device

@@ -11,6 +11,7 @@ import torch
 
 from lia_live.errors import ConfigError
 from lia_live.model import Look, load_model, to_pixels, to_tensor
+from lia_live.render import kernels as kernels_module
 from lia_live.render import open_renderer
 from lia_live.render import torch_renderer as module
 from lia_live.render.agreement import probe
@@ -35,7 +36,7 @@ def unrounded(renderer: TorchRenderer, look: Look, alpha: np.ndarray) -> torch.T
 def kernels(request, monkeypatch):
     """Both ways to convolve: oneDNN's fused operators, and torch calls that run anywhere."""
     if request.param == "plain":
-        monkeypatch.setattr(module, "onednn_works", lambda device: False)
+        monkeypatch.setattr(module, "onednn_works", lambda device, dtype: False)
     elif not onednn_works(torch.device("cpu")):
         pytest.skip("this torch has no oneDNN")
 
@@ -177,6 +178,37 @@ def test_wrong_input_is_told():
     two = Look(look.latent.repeat(2, 1), look.motion, look.features)
     with pytest.raises(ConfigError, match="does not fit"):
         renderer.load_avatar(two)
+
+
+def test_no_crops_and_crops_that_may_not_be_written_to():
+    network = random_network(CONFIGS["tiny"])
+    renderer = TorchRenderer(network, threads=1)
+    crops = pictures(network.config, 2)
+    assert renderer.encode_motion(crops[:0]).shape == (0, 4)
+    alpha = renderer.encode_motion(crops)
+    crops.flags.writeable = False
+    assert np.array_equal(
+        renderer.encode_motion(crops), alpha
+    )  # and no warning, which is an error here
+    alpha.flags.writeable = False
+    avatar = renderer.load_avatar(look_of(network, crops[0].copy()))
+    assert renderer.render([avatar], alpha[:1]).shape == (1, 32, 32, 3)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("arithmetic", ["as it is", "none"])
+def test_a_precision_that_the_processor_lacks_is_slow_and_works(precision, arithmetic, monkeypatch):
+    if arithmetic == "none":
+        monkeypatch.setattr(kernels_module, "_says_yes", lambda name: False)
+    network = random_network(CONFIGS["tiny"])
+    renderer = open_renderer(network, "torch", threads=1, precision=precision)
+    source, driver = pictures(network.config, 2)
+    look = look_of(network, source)
+    with torch.no_grad():
+        alpha = network.encode_motion(to_tensor(driver)).numpy()
+    assert np.abs(renderer.encode_motion(driver[None]) - alpha).max() < 0.03 * np.abs(alpha).max()
+    found = renderer.render([renderer.load_avatar(look)], alpha).astype(float)
+    assert np.abs(found - to_pixels(expected(network, look, alpha))).mean() < 8
 
 
 def test_networks_that_take_turns_keep_their_thread_counts():
