@@ -27,11 +27,16 @@ def load() -> Any:
         _silence()
     try:
         import openvino
-    except ImportError as error:
-        what = "is not installed" if not installed() else f"cannot be loaded ({error})"
+
+        _ = openvino.Core, openvino.opset13  # else it is what an uninstalled one left behind
+    except Exception as error:  # a broken native library raises anything
+        if installed():
+            what, to_do = f"cannot be loaded ({error})", "pip install --force-reinstall openvino"
+        else:
+            what, to_do = "is not installed", 'pip install "lia-live[openvino]"'
         raise ConfigError(
             f"the engine openvino was asked for, but the package openvino {what}",
-            'install it: pip install "lia-live[openvino]", or leave --engine out',
+            f"install it: {to_do}, or leave --engine out",
         ) from error
     return openvino
 

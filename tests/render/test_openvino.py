@@ -213,6 +213,24 @@ def test_a_missing_package_names_the_extra(monkeypatch):
     assert open_renderer(network, threads=1, precision="fp32").engine == "torch"
 
 
+HOLLOW, UNLOADABLE = "", "raise OSError('libopenvino.so: cannot open shared object file')"
+
+
+@pytest.mark.parametrize("content", [HOLLOW, UNLOADABLE], ids=["hollow", "unloadable"])
+def test_a_broken_package_is_told_as_one_and_passed_over(content, monkeypatch, tmp_path):
+    (tmp_path / "openvino").mkdir()
+    (tmp_path / "openvino" / "__init__.py").write_text(content)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "openvino"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    network = random_network(CONFIGS["tiny"])
+    with pytest.raises(ConfigError, match="cannot be loaded") as caught:
+        open_renderer(network, "openvino", threads=1)
+    assert "--force-reinstall" in caught.value.hint
+    assert open_renderer(network, threads=1, precision="fp32").engine == "torch"
+    sys.modules.pop("openvino", None)  # the real one comes back
+
+
 SILENT = """
 import socket, sys
 def refuse(*given):
