@@ -31,7 +31,9 @@ class Recorded:
                 run()
         torch.cuda.current_stream(device).wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(device), torch.cuda.graph(self._graph):
+        # thread_local: another thread may load an avatar, and so allocate, while this one records
+        how = torch.cuda.graph(self._graph, capture_error_mode="thread_local")
+        with torch.cuda.device(device), how:
             self._found = run()
 
     def __call__(self) -> Tensor:
