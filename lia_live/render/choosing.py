@@ -5,10 +5,11 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lia_live.model.lia import LIA
 from lia_live.render.agreement import Frames, Trial
+from lia_live.render.bystanders import Bystanders
 from lia_live.render.choice import Choice, thread_counts
 from lia_live.render.interface import Renderer
 from lia_live.render.remembered import Found, Notebook
@@ -18,11 +19,17 @@ WORTH_A_THREAD = 0.8
 MEASURE_S = 0.25
 """Time spent on measuring one way, beyond the first frame."""
 BUDGET_S = 2.5
-"""Once this has been spent, nothing further is tried: a start must not take long."""
+"""Once this has been spent, no further way is tried: a start must not take long. The one at hand is tried to its end,
+which takes up to a quarter of a minute for the official network on a busy machine."""
 
 LIVE_MS, HOPELESS_MS = 33.0, 100.0
 """int8 takes seconds to prepare and halves a frame at best: it is tried only where a frame takes so long without it
 that this could make it live, and on as many threads as are best without it."""
+
+BUSY = 0.1
+"""Where other programs take more than this part of the machine meanwhile, the result says more about them ..."""
+PROVISIONAL_S = 3600.0
+"""... and is good for so long: a machine that was busy at its first start must not be slow for ever."""
 
 Open = Callable[[Choice, int], Renderer]
 """Opens one way with so many threads."""
@@ -36,14 +43,19 @@ class Chosen:
     found: Found
     measured: bool
     """Now; False: at an earlier start."""
+    kept: bool = True
+    """It will be remembered; False: it could not be written."""
 
 
 def choose(
-    model: LIA, ways: Sequence[Choice], threads: int | None, open_way: Open, notebook: Notebook
-) -> Chosen:
+    model: LIA, ways: Sequence[Choice], threads: int | None, open_way: Open, notebook: Notebook,
+    announce: Callable[[], None] = lambda: None,
+) -> Chosen:  # fmt: skip
     """The fastest of ``ways`` within the quality bounds. ``threads``: None measures that too.
 
+    The bounds decide between fp32 and the rest: where all ``ways`` are of one lower precision, that one is wanted.
     What fails to open is passed over; only if everything fails, the first failure is raised.
+    ``announce``: called before a measurement that takes seconds.
     """
     known = notebook.recall()
     if known is not None and Choice(known.engine, known.precision) in ways:
@@ -54,15 +66,20 @@ def choose(
             Exception
         ):  # an engine that has gone since: whatever it says, it is time to measure again
             pass
-    renderer, found = _measured(model, ways, threads, open_way)
-    notebook.write(found)
-    return Chosen(renderer, found, measured=True)
+    bystanders = Bystanders()
+    renderer, found = _measured(model, ways, threads, open_way, announce)
+    if bystanders.share() > BUSY:
+        found = replace(found, good_until=time.time() + PROVISIONAL_S)
+    return Chosen(renderer, found, measured=True, kept=notebook.write(found))
 
 
 def _measured(
-    model: LIA, ways: Sequence[Choice], threads: int | None, open_way: Open
-) -> tuple[Renderer, Found]:
+    model: LIA, ways: Sequence[Choice], threads: int | None, open_way: Open,
+    announce: Callable[[], None],
+) -> tuple[Renderer, Found]:  # fmt: skip
+    announce()
     trial = Trial.of(model)
+    judged = any(way.precision == "fp32" for way in ways)
     began = time.perf_counter()
     counts = thread_counts() if threads is None else [threads]
     best: tuple[Renderer, Found] | None = None
@@ -82,7 +99,7 @@ def _measured(
             failures.append(error)
             continue
         if way.precision != "fp32":
-            if not trial.accepts(renderer):
+            if judged and not trial.accepts(renderer):
                 continue
             served.add(way.engine)
         if best is None or found.frame_ms < best[1].frame_ms:

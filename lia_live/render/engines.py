@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 
 import torch
@@ -10,7 +11,7 @@ from lia_live.errors import ConfigError
 from lia_live.model.lia import LIA
 from lia_live.render.agreement import Trial
 from lia_live.render.choice import PRECISIONS, Choice, available
-from lia_live.render.choosing import choose
+from lia_live.render.choosing import Chosen, choose
 from lia_live.render.interface import Renderer
 from lia_live.render.memory import keep_freed_memory
 from lia_live.render.openvino_renderer import OpenVinoRenderer
@@ -60,7 +61,8 @@ def open_renderer(
         ways = [way for way in ways if way.precision != "int8"]
     if where.type != "cpu":
         gpu = _first_within_bounds(model, ways, where)
-        return SafeguardedRenderer(gpu, lambda: open_renderer(model, threads=threads, device="cpu"))
+        spare = _out_of_reach(model)
+        return SafeguardedRenderer(gpu, lambda: open_renderer(spare, engine, threads, device="cpu"))
     if beside is not None and beside.config == model.config and beside.device == str(where):
         likewise = _likewise(model, ways, threads, where, beside)
         if likewise is not None:
@@ -73,11 +75,45 @@ def open_renderer(
         threads,
         lambda way, count: _opened(model, way, count, where),
         Notebook(circumstances(model, ways, threads, where)),
+        _announce,
     )
-    others = "" if len(ways) == 1 else f", the fastest of {len(ways)} ways here"
-    when = "measured now and remembered" if chosen.measured else "as measured before"
-    _tell(chosen.renderer, f", {chosen.found.frame_ms:.3g} ms a frame{others} ({when})")
+    _tell(chosen.renderer, f", {_in_ms(chosen.found.frame_ms)} a frame ({_when(chosen)})")
     return chosen.renderer
+
+
+def _announce() -> None:
+    """To a person who waits; nobody else wants to know."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        print("measuring what is the fastest here, some seconds ...", file=sys.stderr, flush=True)
+
+
+def _in_ms(duration_ms: float) -> str:
+    return f"{duration_ms:.3g} ms" if duration_ms < 999.5 else f"{duration_ms:.0f} ms"
+
+
+def _when(chosen: Chosen) -> str:
+    if not chosen.measured:
+        return "as measured before"
+    if not chosen.kept:
+        return "measured now; it could not be written to the cache folder"
+    if chosen.found.good_until is not None:
+        return "measured now beside busy programs, good for an hour"
+    return "measured now and remembered"
+
+
+def _out_of_reach(model: LIA) -> LIA:
+    """``model``, where a GPU that is lost does not take it along: a copy on the cpu unless it is there."""
+    if model.dec.direction.weight.device.type == "cpu":
+        return model
+    return _copied(model)
+
+
+def _copied(model: LIA) -> LIA:
+    """The same network in memory of its own, on the cpu."""
+    copy = LIA(model.config).requires_grad_(False).train(model.training)
+    copy.load_state_dict(model.state_dict())
+    copy.name, copy.licence, copy.directions = model.name, model.licence, model.directions
+    return copy
 
 
 def _ways(engine: str, precision: str, device: torch.device) -> Sequence[Choice]:
@@ -110,7 +146,8 @@ def _likewise(
         return None
     count: int = getattr(beside, "threads", 1) if threads is None else threads
     renderer = _opened(model, way, count, device)
-    if len(ways) > 1 and way.precision != "fp32" and not Trial.of(model).accepts(renderer):
+    asked_for = all(other.precision == way.precision for other in ways)
+    if not asked_for and way.precision != "fp32" and not Trial.of(model).accepts(renderer):
         return None
     return renderer
 

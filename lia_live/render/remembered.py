@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import platform
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -51,6 +53,8 @@ class Found:
     threads: int
     frame_ms: float
     """Of encoding and rendering one frame."""
+    good_until: float | None = None
+    """Seconds since 1970, for what was measured beside busy programs; None: for good."""
 
     @staticmethod
     def read(entry: Any) -> Found | None:
@@ -64,28 +68,34 @@ class Found:
             and isinstance(found.threads, int)
             and 1 <= found.threads <= 256
             and isinstance(found.frame_ms, float)
-            and found.frame_ms > 0
+            and 0 < found.frame_ms < math.inf
+            and (found.good_until is None or isinstance(found.good_until, float))
         )
         return found if well else None
 
 
 class JsonCache:
-    """A small file of named entries. ``folder``: None takes the user's cache folder."""
+    """A small file of named entries. ``folder``: None takes the user's cache folder, or nothing for want of one."""
 
     def __init__(self, file: str, folder: Path | None = None) -> None:
-        self._path = (folder or cache_folder()) / file
+        self._path: Path | None = None
+        # RuntimeError: no HOME, and a user whom the system does not know, as containers have them
+        with contextlib.suppress(RuntimeError):
+            self._path = (folder or cache_folder()) / file
 
     def get(self, key: str) -> Any:
         """The entry, as JSON has it; None: there is none. Whoever asks checks what it is."""
         return self._entries().get(key)
 
-    def put(self, key: str, entry: Any) -> None:
-        """Remember. Whole or not at all; where that cannot be, it is found out again next time."""
+    def put(self, key: str, entry: Any) -> bool:
+        """Remember. Whole or not at all (False); where that cannot be, it is found out again next time."""
+        if self._path is None:
+            return False
         entries = self._entries()
         entries.pop(key, None)
         entries[key] = entry
         kept = dict(list(entries.items())[-MOST_ENTRIES:])
-        with contextlib.suppress(OSError):
+        try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(
                 dir=self._path.parent, prefix=self._path.name, suffix=".part"
@@ -94,12 +104,17 @@ class JsonCache:
                 with os.fdopen(handle, "w", encoding="utf-8") as file:
                     json.dump(kept, file, indent=1)
                 os.replace(name, self._path)
-            except OSError:
+            except BaseException:  # Ctrl-C too: nothing half done stays
                 with contextlib.suppress(OSError):
                     os.unlink(name)
                 raise
+        except OSError:
+            return False
+        return True
 
     def _entries(self) -> dict[str, Any]:
+        if self._path is None:
+            return {}
         try:
             content = json.loads(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
@@ -116,11 +131,15 @@ class Notebook:
 
     def recall(self) -> Found | None:
         """What was measured before in the same circumstances; None: nothing that can be used."""
-        return Found.read(self._cache.get(self._key))
+        found = Found.read(self._cache.get(self._key))
+        stale = (
+            found is not None and found.good_until is not None and found.good_until < time.time()
+        )
+        return None if stale else found
 
-    def write(self, found: Found) -> None:
-        """For the next start."""
-        self._cache.put(self._key, asdict(found))
+    def write(self, found: Found) -> bool:
+        """For the next start. Returns whether that worked."""
+        return self._cache.put(self._key, asdict(found))
 
 
 def circumstances(
