@@ -23,13 +23,19 @@ _TRIES = 3
 
 
 def state_folder() -> Path:
-    """Where this user's programs keep what they must remember."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = str(Path.home() / "Library" / "Application Support")
-    else:
-        base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    """Where this user's programs keep what they must remember. Raises ``StorageError``: there is no such place."""
+    try:
+        if sys.platform == "win32":
+            base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
+        elif sys.platform == "darwin":
+            base = str(Path.home() / "Library" / "Application Support")
+        else:
+            base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    except RuntimeError as error:  # no HOME, and a user whom the system does not know
+        raise StorageError(
+            "this user has no home folder to remember things in",
+            "set HOME (on Windows LOCALAPPDATA) to a folder that you may write to",
+        ) from error
     return Path(base) / "lia-live"
 
 

@@ -1,6 +1,7 @@
 """Asked once per picture; without a terminal and without the flag: a usage error."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -94,3 +95,15 @@ def test_state_folder_follows_the_system(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr("sys.platform", "linux")
     assert state_folder() == tmp_path / "lia-live"
+
+
+def test_a_user_without_a_home_is_told(monkeypatch):
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", home)
+    for name in ("XDG_STATE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(StorageError, match="no home folder") as caught:
+        ConsentBook()
+    assert "set HOME" in caught.value.hint
