@@ -41,7 +41,7 @@ class LiveControls:
         if not self._measured and len(stats.model) >= MEASURED_FRAMES:
             self._measured = True
             self._line.say(
-                f"{self._description}, {stats.model.milliseconds(50)['p50']:.0f} ms a frame; "
+                f"{self._description}; live it takes {stats.model.milliseconds(50)['p50']:.0f} ms; "
                 f"set an audio delay of {stats.audio_delay_ms()} ms for your microphone "
                 "in OBS or Zoom"
             )
