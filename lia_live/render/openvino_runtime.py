@@ -35,7 +35,7 @@ def load() -> Any:
         else:
             what, to_do = "is not installed", 'pip install "lia-live[openvino]"'
         raise ConfigError(
-            f"the engine openvino was asked for, but the package openvino {what}",
+            f"the engine openvino needs the package openvino, which {what}",
             f"install it: {to_do}, or leave --engine out",
         ) from error
     return openvino
