@@ -22,7 +22,7 @@ from lia_live.render.folding import Styles, constant_input, whole_head
 from lia_live.render.interface import Alpha, LoadedAvatar
 from lia_live.render.openvino_int8 import Int8Ops, Material, Ranges, WatchingOps, recall, remember
 from lia_live.render.openvino_ops import OpenVinoOps
-from lia_live.render.openvino_runtime import load
+from lia_live.render.openvino_runtime import core, load
 from lia_live.render.sampling import BORDER, to_table
 
 Numbers = NDArray[np.float32]
@@ -120,14 +120,13 @@ class OpenVinoRenderer:
 
     def _compiled(self, drawn: Any) -> Any:
         """A request to run the graph with, one frame at a time."""
-        core = self._ov.Core()
         how = {
             "INFERENCE_PRECISION_HINT": "f32",  # the graph itself says where it is less
             "INFERENCE_NUM_THREADS": self.threads,
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,  # a core that something else keeps busy must not be waited for
         }
-        return core.compile_model(drawn, "CPU", how).create_infer_request()
+        return core().compile_model(drawn, "CPU", how).create_infer_request()
 
     @property
     def description(self) -> str:

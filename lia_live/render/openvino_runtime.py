@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import sys
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -39,6 +41,18 @@ def load() -> Any:
             f"install it: {to_do}, or leave --engine out",
         ) from error
     return openvino
+
+
+@lru_cache(maxsize=1)
+def core() -> Any:
+    """The process's one ``openvino.Core``, which is never taken down. Raises as ``load`` does.
+
+    With a core goes the CPU plugin, which had given the thread that loaded it a stack for signals. It takes that back
+    on whatever thread the last network dies, and then the first one's next signal (Ctrl-C) crashes the process.
+    """
+    made = load().Core()
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(made))  # outlives the interpreter's own end
+    return made
 
 
 def _silence() -> None:

@@ -258,3 +258,28 @@ def test_importing_openvino_tells_nobody(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "telemetry: []" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_finds_its_stack_after_renderers_have_gone():
+    """OpenVINO's CPU plugin gives its thread a stack for signals and takes it back with the plugin, on any thread."""
+    program = """
+import signal, threading
+from lia_live.model import LIA, LIAConfig
+from lia_live.render import open_renderer
+signal.signal(signal.SIGUSR1, lambda *_: None)
+model = LIA(LIAConfig(size=32, width=0.0625, latent_dim=32)).eval()
+for elsewhere in (False, True, False):
+    held = [open_renderer(model, "openvino", threads=1, precision="fp32")]
+    if elsewhere:
+        thread = threading.Thread(target=held.clear)
+        thread.start()
+        thread.join()
+    held.clear()
+    signal.raise_signal(signal.SIGUSR1)
+print("alive")
+"""
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", program], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "alive\n"
