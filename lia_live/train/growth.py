@@ -66,6 +66,35 @@ def grow(model: LIA, size: int) -> LIA:
     return model
 
 
+@torch.no_grad()
+def pass_colours(model: LIA) -> LIA:
+    """Let a trained network show the source's own colours and nothing else, in place: sharp wherever it moves them.
+
+    Pixel losses teach the coarser levels to blur what the flow does not place exactly. Without them a picture is
+    the warped source where the mask is open, and ``DARK`` where it is closed.
+    """
+    *coarser, top = all_of(ToRGB, model.dec.to_rgbs)
+    for to_rgb in coarser:
+        _mute(to_rgb)
+    _mute(top)
+    # The first layer has moved while it learned: read the colours from all that it makes of them.
+    steps = torch.linspace(-1, 1, 9)
+    colours = torch.cartesian_prod(steps, steps, steps)  # (729, 3)
+    first = model.enc.net_app.convs[0]
+    features = first(colours[:, :, None, None].to(next(first.parameters())))[:, :, 0, 0].double()
+    dark = torch.tensor(DARK).to(features)
+    wanted = (colours.to(features) - dark) / GAIN
+    # a little damping, so that channels which are all but equal do not get huge opposite weights
+    damped = features.T @ features + 1e-9 * len(features) * torch.eye(features.shape[1]).to(
+        features
+    )
+    weight = torch.linalg.solve(damped, features.T @ wanted).T  # (3, C)
+    conv, _ = _parts(top.conv)
+    conv.weight.copy_((weight / conv.scale)[:, :, None, None])
+    top.bias.add_(dark[None, :, None, None].to(top.bias))
+    return model
+
+
 def _grow_once(model: LIA) -> LIA:
     small = model.config
     grown = LIA(replace(small, size=small.size * 2))

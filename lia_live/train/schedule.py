@@ -91,6 +91,8 @@ class TrainConfig:
     """Of data order, motion and initialisation."""
     start: Literal["pass-through", "paper"] = "pass-through"
     """How a fresh network begins: quiet flow and the source's own colours, or LIA's plain draws."""
+    colours: Literal["learned", "passed"] = "learned"
+    """Of the finished network: as they were learned, or the source's own through the flow, which is sharper."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Of convolutions; flow, sampling and losses are fp32. "auto": bf16 where the device computes in it."""
     ema: float = 0.99
@@ -198,6 +200,7 @@ def continued(scale: float = 1.0) -> TrainConfig:
     return TrainConfig(
         model=LIAConfig(size=256, width=0.25, latent_dim=256, motion_dim=20),
         stages=(stage, sharpened),
+        colours="passed",
         ema=0.995,
     )
 
@@ -257,6 +260,7 @@ def gpu(scale: float = 1.0) -> TrainConfig:
     return TrainConfig(
         model=LIAConfig(size=256, width=0.5, latent_dim=256, motion_dim=20),
         stages=(first, second, third, fourth, last),
+        colours="passed",
         ema=0.998,
         window=4096,
     )

@@ -15,7 +15,7 @@ from lia_live.errors import ConfigError
 from lia_live.model import LIA
 from lia_live.train.checkpoints import pack_optimiser, unpack_optimiser
 from lia_live.train.discriminator import Discriminator
-from lia_live.train.growth import grow, start
+from lia_live.train.growth import grow, pass_colours, start
 from lia_live.train.motion import NAMES
 from lia_live.train.schedule import Stage, TrainConfig
 from lia_live.train.supply import seeded
@@ -137,6 +137,8 @@ class Trainee:
         average = copy.deepcopy(self.average).cpu()
         with _drawing(self._config.seed, "finish"):
             model = grow(average.folded() if average.labels else average.model, size)
+        if self._config.colours == "passed":
+            pass_colours(model)
         model.directions = self.teacher.model.directions
         return model.eval()
 

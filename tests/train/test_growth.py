@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from lia_live.model import LIA, LIAConfig, Look
 from lia_live.model.synthesis import warp
-from lia_live.train.growth import DARK, grow, start
+from lia_live.train.growth import DARK, grow, pass_colours, start
 
 SMALL = LIAConfig(size=32, width=0.125, latent_dim=32)
 
@@ -81,3 +81,19 @@ def test_look_is_complete_after_growth() -> None:
     look = grown.encode_appearance(smooth_pictures(64))
     assert isinstance(look, Look)
     assert [f.shape[-1] for f in look.features] == [8, 16, 32, 64]
+
+
+@torch.no_grad()
+def test_passed_colours_are_the_sources_own_or_dark() -> None:
+    """Of a trained network: wherever its flow and mask want them."""
+    model = trained_a_little(start(LIA(SMALL)))
+    picture = smooth_pictures(32)
+    look = model.encode_appearance(picture)
+    _, before = model.dec(look.latent, look.features)
+    out, raws = pass_colours(model).dec(look.latent, look.features)
+    assert torch.equal(raws[-1], before[-1]), "nothing moves otherwise"
+    flow, mask = torch.tanh(raws[-1][:, :2]), torch.sigmoid(raws[-1][:, 2:3])
+    dark = torch.tensor(DARK).view(1, 3, 1, 1)
+    expected = dark + mask * (warp(picture, flow) - dark * warp(torch.ones(2, 1, 32, 32), flow))
+    inside = warp(torch.ones(2, 1, 32, 32), flow) > 0.999  # beyond the border all features are zero
+    assert (out - expected).abs()[inside.expand(-1, 3, -1, -1)].max() < 0.05
