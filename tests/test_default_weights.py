@@ -59,5 +59,20 @@ def test_the_head_turns(model: lia_live.LIA, avatar: lia_live.Avatar) -> None:
 
 
 def test_the_mouth_opens(model: lia_live.LIA, avatar: lia_live.Avatar) -> None:
-    still, open_ = (shape(shown(model, avatar, mouth_open=share)) for share in (0.0, 0.7))
+    still, open_ = (shape(shown(model, avatar, mouth_open=share)) for share in (0.0, 0.3))
     assert open_.mouth_open > still.mouth_open + 0.1
+
+
+def test_the_eyes_narrow(model: lia_live.LIA, avatar: lia_live.Avatar) -> None:
+    open_, shut = (
+        shape(shown(model, avatar, blink_left=share, blink_right=share)) for share in (0.0, 1.0)
+    )
+    assert shut.eye_open_left < 0.93 * open_.eye_open_left
+    assert shut.eye_open_right < 0.93 * open_.eye_open_right
+
+
+def test_it_is_as_sharp_as_the_portrait(model: lia_live.LIA, avatar: lia_live.Avatar) -> None:
+    def edges(picture: Pixels) -> float:
+        return float(np.abs(np.diff(picture[40:216, 40:216].astype(float), axis=1)).mean())
+
+    assert edges(shown(model, avatar)) > 0.75 * edges(avatar.crop)
