@@ -92,7 +92,7 @@ class TrainConfig:
     start: Literal["pass-through", "paper"] = "pass-through"
     """How a fresh network begins: quiet flow and the source's own colours, or LIA's plain draws."""
     colours: Literal["learned", "passed"] = "learned"
-    """Of the finished network: as they were learned, or the source's own through the flow, which is sharper."""
+    """Learned like everything else, or passed: held to be the source's own, moved by the flow, which is sharper."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Of convolutions; flow, sampling and losses are fp32. "auto": bf16 where the device computes in it."""
     ema: float = 0.99
@@ -116,6 +116,8 @@ class TrainConfig:
             )
         for size in sizes:
             replace(self.model, size=size)  # refuses what no network has
+        if self.colours == "passed" and self.start == "paper":
+            raise ConfigError("train.colours = passed needs train.start = pass-through")
         for name in ("fresh_every", "window", "streams", "warmup_steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.{name} must be at least 1, got {getattr(self, name)}")

@@ -44,6 +44,8 @@ class Trainee:
             else:
                 model.directions = label_directions(config.model.motion_dim)
                 self.teacher = Teacher(start(model), len(NAMES))
+        if base is not None and config.colours == "passed":
+            pass_colours(self.teacher.model)
         self.teacher = _placed(self.teacher, device)
         self.average = copy.deepcopy(self.teacher)
         self.joint: torch.optim.Optimizer
@@ -64,6 +66,8 @@ class Trainee:
             if self.size < stage.size:
                 self.teacher = _grown(self.teacher, stage.size)
                 self.average = _grown(self.average, stage.size)
+        if self._config.colours == "passed":
+            _hold_colours(self.teacher)
         self.joint, self.single = _optimisers(self.teacher, stage)
         self._optimisers = {"joint": self.joint, "single": self.single}
         self.critic = self.critic_optimiser = None
@@ -216,16 +220,29 @@ def _placed(module: Placed, device: torch.device) -> Placed:
     return module
 
 
+def _hold_colours(teacher: Teacher) -> None:
+    """What colours pass through does not learn: the first layer, and every level's colour head."""
+    model = teacher.model
+    for parameter in (
+        *model.enc.net_app.convs[0].parameters(),
+        *model.dec.to_rgbs.parameters(),
+    ):
+        parameter.requires_grad_(False)
+
+
 def _optimisers(teacher: Teacher, stage: Stage) -> tuple[torch.optim.Adam, torch.optim.Adam]:
     """For joint steps and for encoder-only ones. Flow and colour heads act on pixels directly."""
     heads: list[torch.nn.Parameter] = []
     rest: list[torch.nn.Parameter] = []
     for name, parameter in teacher.named_parameters():
+        if not parameter.requires_grad:
+            continue
         is_head = "to_flows" in name or "to_rgbs" in name or name == "term"
         (heads if is_head else rest).append(parameter)
     rate, single_rate = stage.learning_rate, stage.single_learning_rate
     joint = [{"params": rest, "base": rate}, {"params": heads, "base": rate * stage.heads_rate}]
-    single = [{"params": list(teacher.model.enc.parameters()), "base": single_rate}]
+    encoder = [p for p in teacher.model.enc.parameters() if p.requires_grad]
+    single = [{"params": encoder, "base": single_rate}]
     return (
         torch.optim.Adam(joint, lr=rate, betas=stage.betas, fused=True),
         torch.optim.Adam(single, lr=single_rate, betas=stage.betas, fused=True),

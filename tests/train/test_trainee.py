@@ -214,3 +214,30 @@ def test_the_truth_is_told_to_the_share_that_the_stage_names() -> None:
     assert share(range(20, 30)) == pytest.approx(0.625, abs=0.2)
     assert share(range(50, 100)) == pytest.approx(0.25, abs=0.08)
     assert torch.equal(*(trainee.oracle(stage, 1, 0, 40, fabric) for _ in range(2)))
+
+
+@pytest.mark.parametrize("from_base", (False, True))
+def test_passed_colours_are_held(from_base: bool) -> None:
+    """Through steps and growth, of a fresh network and of one whose colours had been learned."""
+    config = replace(CONFIG, colours="passed")
+    base = None
+    if from_base:
+        first = Trainee(CONFIG, CPU)
+        first.begin_stage(CONFIG.stages[0], 0)
+        touch(first)
+        base = first.finished(32)
+    trainee = Trainee(config, CPU, base)
+    for number, stage in enumerate(config.stages[:2]):
+        trainee.begin_stage(stage, number)
+        before = {n: p.clone() for n, p in trainee.teacher.named_parameters()}
+        touch(trainee)
+        kept = {n for n, p in trainee.teacher.named_parameters() if torch.equal(p, before[n])}
+        assert kept == {n for n in before if ".to_rgbs." in n or "net_app.convs.0." in n}
+    model = trainee.finished(64)
+    weights = torch.stack([t.conv.parts()[0].weight.abs().sum() for t in model.dec.to_rgbs])
+    assert weights[:-1].abs().max() < 1e-4, "only the finest level shows anything"
+
+
+def test_what_starts_as_the_paper_does_has_no_colours_to_pass() -> None:
+    with pytest.raises(ConfigError, match="pass-through"):
+        replace(paper(), colours="passed")
