@@ -1,4 +1,7 @@
-"""One Chromium and one server with the shipped weights for all of the browser tests."""
+"""One Chromium and one server with the shipped weights for all of the browser tests.
+
+They go with this package: as long as Playwright runs, no test on this thread can run an event loop of its own.
+"""
 
 from __future__ import annotations
 
@@ -14,32 +17,32 @@ from tests.e2e.pictures import write_avatars, write_clip
 from tests.e2e.serving import Served, browser_flags, chromium
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("camera")
     yield write_clip(folder / "clip.y4m")
     shutil.rmtree(folder)  # raw video: 40 MB
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def avatars(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_avatars(tmp_path_factory.mktemp("portraits") / "avatars")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser(playwright: Playwright, clip: Path) -> Iterator[Browser]:
     running = playwright.chromium.launch(executable_path=chromium(), args=browser_flags(clip))
     yield running
     running.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def served(tmp_path_factory: pytest.TempPathFactory, avatars: Path) -> Iterator[Served]:
     """With the shipped weights; open to everybody on this machine; portraits may be brought."""
     log = tmp_path_factory.mktemp("server") / "log.txt"
