@@ -77,7 +77,7 @@ class Sink(Protocol):
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Frame to square crop. Used by one thread (track + model)."""
+    """Frame to square crop. Used by one thread (tracking)."""
 
     def track(self, frame: Frame) -> Crop | None:
         """The crop in the model's framing, or None while there is no face."""

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lia_live.engine import PreparedAvatar
 from lia_live.engine.networks import LiveNetwork
-from lia_live.engine.observer import ShapeOf
+from lia_live.engine.observer import ShapeOf, Sighting
 from lia_live.engine.performer import AvatarPicture, render_together
-from lia_live.frame import Crop, Frame
 from lia_live.interfaces import Clock, Tracker
 from lia_live.timing import Percentiles
 from lia_live_server.config import ServerConfig
@@ -35,11 +34,10 @@ JOIN_S = 5.0
 
 
 class Job(NamedTuple):
-    """A stage to be moved on; ``frame`` None: without a frame."""
+    """A stage to be moved on; ``sighting`` None: without a frame."""
 
     stage: Stage
-    frame: Frame | None
-    crop: Crop | None
+    sighting: Sighting | None
 
 
 class RenderService:
@@ -166,12 +164,12 @@ class RenderService:
             self._release(stage)
             return
         try:
-            frame, crop = stage.look(raw)
+            sighting = stage.look(raw)
         except Exception as error:
             self._fail(stage, error)
             return
         with self._changed:
-            self._jobs.append(Job(stage, frame, crop))
+            self._jobs.append(Job(stage, sighting))
             self._changed.notify_all()
 
     def _release(self, stage: Stage) -> None:
@@ -215,18 +213,18 @@ class RenderService:
             ]
             for stage in resting[: most - len(jobs)]:
                 stage.busy = True
-                jobs.append(Job(stage, None, None))
+                jobs.append(Job(stage, None))
             return jobs
 
     def _perform(self, jobs: Iterable[Job]) -> None:
         groups: dict[LiveNetwork, list[tuple[Stage, Codes, float | None]]] = {}
         held = []
-        for stage, frame, crop in jobs:
+        for stage, sighting in jobs:
             held.append(stage)
             if stage.closed:
                 continue
             try:
-                posed = stage.pose(frame, crop)
+                posed = stage.pose(sighting)
             except Exception as error:
                 self._fail(stage, error)
                 continue

@@ -221,7 +221,7 @@ class Session:
             "fps": round(stats.fps_now(self._clock.now()), 1),
             "age_ms": stats.age.milliseconds(50, 95),
             "model_ms": stats.model.milliseconds(50, 95),
-            "dropped": stats.dropped_in + stats.dropped_out,
+            "dropped": stats.dropped,
             "frames_in": stats.frames_in,
             "frames_out": stats.frames_out,
             "repeated": stats.repeated,

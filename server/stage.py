@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lia_live.engine import PolicyConfig, PreparedAvatar, Stats
 from lia_live.engine.faults import Faults
-from lia_live.engine.observer import Observation, Observer, ShapeOf
+from lia_live.engine.observer import Observation, Observer, ShapeOf, Sighting
 from lia_live.engine.performer import AvatarPicture, Performer
 from lia_live.engine.performing import NO_CAMERA_AFTER_S
 from lia_live.engine.slot import Slot
@@ -142,7 +142,7 @@ class Stage:
 
     # The tracking worker
 
-    def look(self, raw: RawFrame) -> tuple[Frame, Crop | None]:
+    def look(self, raw: RawFrame) -> Sighting:
         """Unpack and track. Faults count as "nobody there"; raises one that has gone on for too long."""
         frame = Frame(raw.pixels(), raw.captured_at, raw.number)
         try:
@@ -150,12 +150,12 @@ class Stage:
                 self._recalibrate.clear()
                 self._observer.recalibrate()
             with self.stats.track.measure(self._clock):
-                crop = self._observer.track(frame)
+                sighting = self._observer.look(frame)
         except Exception as error:
             self._faults.note("tracker", error)
-            return frame, None
+            return Sighting(frame)
         self._faults.well("tracker")
-        return frame, crop
+        return sighting
 
     def leave(self) -> None:
         """Free the tracker and forget every frame."""
@@ -177,19 +177,19 @@ class Stage:
     def _moving(self) -> bool:
         return self._stale or self._wanted is not None or not self.performer.policy.settled
 
-    def pose(self, frame: Frame | None, crop: Crop | None) -> tuple[Codes, float | None] | None:
+    def pose(self, sighting: Sighting | None) -> tuple[Codes, float | None] | None:
         """The code to render and the capture time it belongs to; None where nothing would change.
 
-        ``frame`` None: none came. ``crop`` None: nobody is in it.
+        ``sighting`` None: no frame came.
         """
         self._change_avatar()
         self._encode_s = 0.0
         self._posed_at = self._clock.now()
-        if frame is None:
+        if sighting is None:
             code = self.performer.pose(None, self._clock.now())
             return code, None
         self._frame_at = self._clock.now()
-        observation = self._observe(frame, crop)
+        observation = self._observe(sighting)
         seen = observation.alpha is not None
         self.stats.driver = "face" if seen else "no face"
         if not (seen or self._moving):
@@ -197,7 +197,7 @@ class Stage:
         code = self.performer.pose(observation, self._clock.now())
         if seen:
             self._observer.keep(self.performer.policy.neutral_times)
-        return code, frame.captured_at
+        return code, observation.captured_at
 
     def shown(self, picture: AvatarPicture, spent_s: float) -> None:
         """The picture of the last ``pose``; ``spent_s``: what rendering took."""
@@ -216,19 +216,17 @@ class Stage:
         self._stale = True
         self._faults.note("renderer", error)
 
-    def _observe(self, frame: Frame, crop: Crop | None) -> Observation:
-        # The network may have changed since the crop was cut; what does not fit it is no face.
-        if crop is None:
-            return Observation.nobody(frame)
+    def _observe(self, sighting: Sighting) -> Observation:
         began = self._clock.now()
         try:
-            observation = self._observer.encode(crop)
+            observation = self._observer.encode(sighting)
         except Exception as error:
             self._faults.note("encoder", error)
-            return Observation.nobody(frame)
-        self._encode_s = self._clock.now() - began
-        self._faults.well("encoder")
-        self.stats.face_frames += 1
+            return Observation.nobody(sighting.frame)
+        if observation.alpha is not None:
+            self._encode_s = self._clock.now() - began
+            self._faults.well("encoder")
+            self.stats.face_frames += 1
         return observation
 
     def _change_avatar(self) -> None:

@@ -60,7 +60,7 @@ class LiveControls:
         print(
             f"{stats.frames_out} frames, {stats.fps():.1f} fps, "
             f"age p50 {age['p50']:.0f} ms p95 {age['p95']:.0f} ms, "
-            f"{stats.dropped_in + stats.dropped_out} dropped",
+            f"{stats.dropped} dropped",
             flush=True,
         )
 

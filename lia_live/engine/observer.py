@@ -1,4 +1,4 @@
-"""The camera side of the model thread. Pictures go in, a few numbers come out; no picture passes this line."""
+"""The camera's side of the loop. Pictures go in, a few numbers come out; no picture passes this line."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from lia_live.interfaces import Tracker
 
 if TYPE_CHECKING:
     from lia_live.engine.networks import LiveNetwork
+    from lia_live.engine.view import View
 
 ShapeOf = Callable[[NDArray[np.float32]], HeadShape]
 """(478, 3) landmarks in pixels to the shape of the face; ``track.expression``."""
@@ -42,9 +43,23 @@ class Observation:
         return Observation(None, None, frame.captured_at, frame.number)
 
 
-class Observer:
-    """Frame to observation: tracks the face and encodes its motion. Model thread only.
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A frame, and what the tracker made of it. Pictures: it stays on the camera's side, between its two threads."""
 
+    frame: Frame
+    tracked: Crop | None = None
+    """The tracker's square; None without a face, or where the network needs none."""
+    view: View | None = None
+    """That ``crop`` was cut for; None where nothing was looked at, after a fault."""
+    crop: Crop | None = None
+    """What the network on stage sees of the frame; None without the face it needs."""
+
+
+class Observer:
+    """Frame to sighting to observation: tracks the face, then encodes its motion.
+
+    ``look``, ``recalibrate`` and ``leave`` are the tracker's thread's, all else the model thread's; the two may be one.
     ``shape_of`` may be None: the neutral is then chosen by motion code alone.
     """
 
@@ -53,41 +68,35 @@ class Observer:
         self._network = network
         self._shape_of = shape_of
         self._batch = _empty_batch(network)
-        self._frame: Frame | None = None
-        self._tracked: Crop | None = None
         self._glimpses = Glimpses()
         self.mirror = False
         """Flip the driver, as a mirror does, before the motion is encoded."""
 
-    def track(self, frame: Frame) -> Crop | None:
-        """The square that the network on stage sees, or None without the face it needs."""
+    def look(self, frame: Frame) -> Sighting:
+        """Find the square that the network on stage sees. Raises what the tracker raises."""
         view = self._network.view
-        self._frame, self._tracked = frame, None
-        if view.needs_face:
-            self._tracked = self._tracker.track(frame)
-            if self._tracked is None:
-                return None
-        return view.cut(frame, self._tracked)
+        tracked = self._tracker.track(frame) if view.needs_face else None
+        return Sighting(frame, tracked, view, view.cut(frame, tracked))
 
-    def encode(self, crop: Crop) -> Observation:
-        """The motion in a crop. Raises ``ValueError`` when the encoder's answer is not one code."""
-        mirror = self.mirror  # once: a key may turn it at any time
+    def encode(self, sighting: Sighting) -> Observation:
+        """The motion in what was seen. Raises ``ValueError`` when the encoder's answer is not one code."""
+        crop, frame, mirror = self._crop_of(sighting), sighting.frame, self.mirror  # read once
+        if crop is None:
+            return Observation.nobody(frame)
         self._glimpses.offer(None)
         alpha = self._encoded(crop.pixels, mirror)
         shape = None
         if crop.face is not None and self._shape_of is not None:
             shape = self._shape_of(crop.face.landmarks)
             shape = _Mirrored(shape) if mirror else shape
-        if self._frame is not None:
-            glimpse = Glimpse(self._frame, self._tracked, mirror, shape)
-            glimpse.codes[self._network] = alpha
-            self._glimpses.offer(glimpse)
-        return Observation(alpha, shape, crop.captured_at, crop.number)
+        glimpse = Glimpse(frame, sighting.tracked, mirror, shape)
+        glimpse.codes[self._network] = alpha
+        self._glimpses.offer(glimpse)
+        return Observation(alpha, shape, frame.captured_at, frame.number)
 
     def observe(self, frame: Frame) -> Observation:
         """Both steps."""
-        crop = self.track(frame)
-        return Observation.nobody(frame) if crop is None else self.encode(crop)
+        return self.encode(self.look(frame))
 
     def keep(self, times: Sequence[float]) -> None:
         """Remember the frames captured at ``times``, best first: the neutral in use was found in them.
@@ -104,7 +113,6 @@ class Observer:
         """
         self._network = network
         self._batch = _empty_batch(network)
-        self._frame = self._tracked = None
         self._glimpses.offer(None)
         seen = []
         for glimpse in self._glimpses.kept():
@@ -128,11 +136,25 @@ class Observer:
         """Forget the tracker's locked scale and position."""
         self._tracker.recalibrate()
 
-    def close(self) -> None:
-        """Free the tracker, forget every frame."""
-        self._frame = self._tracked = None
-        self._glimpses.clear()
+    def leave(self) -> None:
+        """Free the tracker."""
         self._tracker.close()
+
+    def forget(self) -> None:
+        """Every frame that is kept."""
+        self._glimpses.clear()
+
+    def close(self) -> None:
+        """Both: free the tracker, forget every frame."""
+        self.forget()
+        self.leave()
+
+    def _crop_of(self, sighting: Sighting) -> Crop | None:
+        """Cut again if another network has come on stage since."""
+        view = self._network.view
+        if sighting.view is None or sighting.view is view:
+            return sighting.crop
+        return view.cut(sighting.frame, sighting.tracked)
 
     def _encoded(self, pixels: Pixels, mirror: bool) -> Codes:
         if pixels.shape != self._batch.shape[1:]:

@@ -1,4 +1,4 @@
-"""The track + model thread: newest camera frame to newest avatar picture, and the calm while none comes."""
+"""The model thread: newest sighting of the driver to newest avatar picture, and the calm while none comes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import threading
 from lia_live.engine.config import PipelineConfig
 from lia_live.engine.faults import Faults
 from lia_live.engine.networks import LiveNetwork
-from lia_live.engine.observer import Observation, Observer
+from lia_live.engine.observer import Observation, Observer, Sighting
 from lia_live.engine.performer import AvatarPicture, Performer
 from lia_live.engine.shelf import AvatarShelf
 from lia_live.engine.slot import Slot
 from lia_live.engine.stats import Stats
-from lia_live.frame import Crop, Frame
 from lia_live.interfaces import Clock
 
 NO_CAMERA_AFTER_S = 1.0
@@ -20,7 +19,7 @@ NO_CAMERA_AFTER_S = 1.0
 
 
 class PerformingLoop:
-    """Frames to avatar pictures until the frames are finished or ``stop`` is set.
+    """Sightings to avatar pictures until the sightings are finished or ``stop`` is set.
 
     No fault of one frame gets out: without a trusted code the policy brings the avatar to rest, without
     a trusted rendering no picture is handed on and the output repeats the last one.
@@ -28,7 +27,7 @@ class PerformingLoop:
 
     def __init__(
         self,
-        frames: Slot[Frame],
+        sightings: Slot[Sighting],
         pictures: Slot[AvatarPicture],
         observer: Observer,
         performer: Performer,
@@ -39,7 +38,7 @@ class PerformingLoop:
         stop: threading.Event,
         ready: threading.Event,
     ) -> None:
-        self._frames = frames
+        self._sightings = sightings
         self._pictures = pictures
         self._observer = observer
         self._performer = performer
@@ -54,11 +53,6 @@ class PerformingLoop:
         self._frame_at = clock.now()
         self._idle = False
         self._encode_s = 0.0
-        self._recalibrate = threading.Event()
-
-    def recalibrate(self) -> None:
-        """Have the tracker forget its locked scale before the next frame. Any thread."""
-        self._recalibrate.set()
 
     def refresh(self) -> None:
         """Settings changed: the next idle moment renders, even if the pose would stay. Any thread."""
@@ -72,33 +66,33 @@ class PerformingLoop:
             self._ready.set()
             self._frame_at = self._clock.now()
             while not self._stop.is_set():
-                frame = self._frames.take(self._patience())
+                sighting = self._sightings.take(self._patience())
                 if self._stop.is_set():
                     break
                 self._change_avatar()
-                if frame is not None:
-                    self._perform(frame)
-                elif self._frames.finished:
+                if sighting is not None:
+                    self._perform(sighting)
+                elif self._sightings.finished:
                     break
                 else:
                     self._rest()
         finally:
             self._ready.set()
             self._pictures.close()
-            self._observer.close()
+            self._observer.forget()
 
     def _patience(self) -> float:
-        """Seconds to wait for a frame: short while the avatar is being moved on without any."""
+        """Seconds to wait for a sighting: short while the avatar is being moved on without any."""
         return 1 / self._config.fps if self._idle else self._config.idle_after_s
 
-    def _perform(self, frame: Frame) -> None:
+    def _perform(self, sighting: Sighting) -> None:
         """One camera frame. Its pixels end inside ``_observe``; from there on there are numbers."""
         self._frame_at, self._idle = self._clock.now(), False
-        observation = self._observe(frame)
+        observation = self._observe(sighting)
         seen = observation.alpha is not None
         self._stats.driver = "face" if seen else "no face"
         if seen or self._stale or not self._performer.policy.settled:
-            self._show(observation, frame.captured_at)
+            self._show(observation, observation.captured_at)
         if seen:
             self._observer.keep(self._performer.policy.neutral_times)
 
@@ -110,34 +104,19 @@ class PerformingLoop:
         if self._stale or not self._performer.policy.settled:
             self._show(None, None)
 
-    def _observe(self, frame: Frame) -> Observation:
-        crop = self._track(frame)
+    def _observe(self, sighting: Sighting) -> Observation:
         self._encode_s = 0.0
-        if crop is None:
-            return Observation.nobody(frame)
         began = self._clock.now()
         try:
-            observation = self._observer.encode(crop)
+            observation = self._observer.encode(sighting)
         except Exception as error:  # whatever it is, the answer is the same: nobody was seen
             self._faults.note("encoder", error)
-            return Observation.nobody(frame)
-        self._encode_s = self._clock.now() - began
-        self._faults.well("encoder")
-        self._stats.face_frames += 1
+            return Observation.nobody(sighting.frame)
+        if observation.alpha is not None:
+            self._encode_s = self._clock.now() - began
+            self._faults.well("encoder")
+            self._stats.face_frames += 1
         return observation
-
-    def _track(self, frame: Frame) -> Crop | None:
-        try:
-            if self._recalibrate.is_set():
-                self._recalibrate.clear()
-                self._observer.recalibrate()
-            with self._stats.track.measure(self._clock):
-                crop = self._observer.track(frame)
-        except Exception as error:
-            self._faults.note("tracker", error)
-            return None
-        self._faults.well("tracker")
-        return crop
 
     def _show(self, observation: Observation | None, captured_at: float | None) -> None:
         policy = self._performer.policy

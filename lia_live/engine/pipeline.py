@@ -1,8 +1,8 @@
-"""The live loop: three threads, two newest-wins slots, and the controls of a run.
+"""The live loop: four threads, three newest-wins slots, and the controls of a run.
 
-    capture ── Slot[Frame] ──> track + model ── Slot[AvatarPicture] ──> output
+    capture ── Slot[Frame] ──> track ── Slot[Sighting] ──> model ── Slot[AvatarPicture] ──> output
 
-What crosses the second slot can only be made by ``Performer``, which gets numbers and no camera picture.
+What crosses the last slot can only be made by ``Performer``, which gets numbers and no camera picture.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lia_live.engine.animator import expression_of
 from lia_live.engine.capture import CaptureLoop
 from lia_live.engine.config import PipelineConfig
 from lia_live.engine.networks import LiveNetworks, OpenOwn, open_beside
-from lia_live.engine.observer import Observer, ShapeOf
+from lia_live.engine.observer import Observer, ShapeOf, Sighting
 from lia_live.engine.output import Output, OutputLoop
 from lia_live.engine.passthrough import Passthrough
 from lia_live.engine.performer import AvatarPicture, Performer, prepare
@@ -25,6 +25,7 @@ from lia_live.engine.policy import Mode
 from lia_live.engine.shelf import AvatarShelf
 from lia_live.engine.slot import Slot
 from lia_live.engine.stats import Stats
+from lia_live.engine.tracking import TrackingLoop
 from lia_live.errors import ConfigError, DeviceError
 from lia_live.frame import Frame
 from lia_live.interfaces import Clock, Sink, Source, Tracker
@@ -89,6 +90,7 @@ class Pipeline:
             raise ConfigError("at least one output is needed", "name one with --output")
 
         self._frames: Slot[Frame] = Slot()
+        self._sightings: Slot[Sighting] = Slot()
         self._pictures: Slot[AvatarPicture] = Slot()
         self._passthrough = Passthrough() if config.allow_passthrough else None
         networks = LiveNetworks(
@@ -107,8 +109,11 @@ class Pipeline:
         self._capture = CaptureLoop(
             source, self._frames, self._passthrough, stats, clock, self._stop
         )
+        self._tracking = TrackingLoop(
+            self._frames, self._sightings, self._observer, config, stats, clock, self._stop
+        )
         self._performing = PerformingLoop(
-            self._frames,
+            self._sightings,
             self._pictures,
             self._observer,
             self._performer,
@@ -161,14 +166,15 @@ class Pipeline:
         """End the run soon: within a frame or two, everything closed properly."""
         self._stop.set()
         self._ready.set()
-        self._frames.close()
-        self._pictures.close()
+        for slot in (self._frames, self._sightings, self._pictures):
+            slot.close()
         self._shelf.close()
         self._finished.set()
 
     def _start(self) -> None:
         loops = {
             "lia-capture": self._capture_when_ready,
+            "lia-track": self._tracking.run,
             "lia-model": self._performing.run,
             "lia-output": self._output.run,
             "lia-avatars": self._shelf.run,
@@ -216,10 +222,11 @@ class Pipeline:
             if thread.is_alive():
                 hung.append(thread.name)
         self._frames.clear()
+        self._sightings.clear()
         started = {thread.name for thread in self._threads}
         if "lia-capture" not in started:  # then nobody else will close what it was given
             self._source.close()
-        if "lia-model" not in started:
+        if "lia-track" not in started:
             self._tracker.close()
         if "lia-output" not in started:
             for output in self._outputs:
@@ -258,7 +265,7 @@ class Pipeline:
 
     def calibrate(self) -> None:
         """Take a new neutral, and a new crop scale, from the next half second of faces."""
-        self._performing.recalibrate()
+        self._tracking.recalibrate()
         self._policy.calibrate()
 
     def set_strength(self, strength: float) -> float:

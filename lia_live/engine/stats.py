@@ -42,7 +42,9 @@ class Stats:
     passthrough_frames: int = 0
     """Camera pictures shown because the passthrough key was held (output thread)."""
     dropped_in: int = 0
-    """Camera frames replaced by a newer one before the model took them."""
+    """Camera frames replaced by a newer one before the tracker took them."""
+    dropped_tracked: int = 0
+    """Tracked frames replaced by a newer one before the network took them."""
     dropped_out: int = 0
     """Avatar pictures replaced by a newer one before the output took them."""
     driver: DriverState = "starting"
@@ -66,6 +68,11 @@ class Stats:
         """The network on stage is run by ``renderer``."""
         self.device, self.engine = renderer.device, renderer.engine
         self.precision = renderer.precision
+
+    @property
+    def dropped(self) -> int:
+        """Frames and pictures that a newer one replaced, wherever it was."""
+        return self.dropped_in + self.dropped_tracked + self.dropped_out
 
     def count_out(self, now: float, captured_at: float | None) -> None:
         """A new avatar picture is handed over at ``now``."""
@@ -102,8 +109,9 @@ class Stats:
             "frames_in": self.frames_in,
             "frames_out": self.frames_out,
             "repeated": self.repeated,
-            "dropped": self.dropped_in + self.dropped_out,
+            "dropped": self.dropped,
             "dropped_in": self.dropped_in,
+            "dropped_tracked": self.dropped_tracked,
             "dropped_out": self.dropped_out,
             "face_frames": self.face_frames,
             "passthrough_frames": self.passthrough_frames,
@@ -134,7 +142,7 @@ class Stats:
             f"{self.fps_now(now):.1f} fps",
             f"age {age['p50']:.0f}/{age['p95']:.0f} ms",
             f"model {self.model.milliseconds(50)['p50']:.0f} ms",
-            f"dropped {self.dropped_in + self.dropped_out}",
+            f"dropped {self.dropped}",
             neutral,
             f"set audio delay {self.audio_delay_ms()} ms",
         ]

@@ -37,7 +37,7 @@ class MediaCost:
     ms_p50: float
     ms_p95: float
     where: str
-    """ "before the model", "model thread", "output thread", "a recording"."""
+    """ "before the model", "tracking thread", "output thread", "a recording"."""
 
 
 def measure_media(
@@ -110,8 +110,12 @@ def _steps(
     steps: list[tuple[str, str, Callable[[], object]]] = [
         ("decode 720p H.264", "before the model", decoder.decode),
         ("YUV to RGB, 720p", "before the model", decoder.convert),
-        ("track and crop", "model thread", track),
-        ("crop alone", "model thread", lambda: crop_square(camera.next().pixels, box, config.size)),
+        ("track and crop", "tracking thread", track),
+        (
+            "crop alone",
+            "tracking thread",
+            lambda: crop_square(camera.next().pixels, box, config.size),
+        ),
         ("resize to 720 x 720", "output thread", lambda: scale_into(shown.next(), square)),
         ("badge", "output thread", lambda: badge.stamp(square)),
         ("whole canvas", "output thread", lambda: canvas.compose(shown.next())),

@@ -1,0 +1,168 @@
+"""Tracking on a thread of its own: what it gains, what it may not do, how it ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from lia_live.engine import PolicyConfig
+from lia_live.engine.observer import Observer, Sighting
+from lia_live.engine.slot import Slot
+from lia_live.frame import Frame
+from lia_live.model import Framing, LIAConfig
+from tests.doubles import ListSink, ScriptedRenderer, ScriptedTracker, camera_picture
+from tests.engine.live import CONFIG, GREEN, camera, corner, pipeline
+from tests.engine.test_fail_closed import camera_in_reach
+from tests.engine.test_neutral_across_networks import live_network
+
+FRAME = Frame(camera_picture(), 1.0, 0)
+
+
+def slow(seconds: float):
+    """A tracker that takes so long and says on which thread."""
+
+    def script(frame: Frame) -> object:
+        names.add(threading.current_thread().name)
+        time.sleep(seconds)
+        return True
+
+    names: set[str] = set()
+    return ScriptedTracker(CONFIG.size, script), names
+
+
+def test_the_next_frame_is_tracked_while_the_network_works() -> None:
+    """20 ms of tracking and 25 of network, 30 frames a second: in turns that would be 22 pictures a second."""
+    tracker, names = slow(0.020)
+    renderer = ScriptedRenderer(encode_s=0.010, render_s=0.015)
+    run = pipeline(camera(30), tracker=tracker, renderer=renderer, fps=30.0)
+    snapshot = run.run(duration=3.0)
+    assert snapshot["frames_out"] >= 72
+    assert snapshot["age_ms"]["p50"] < 85
+    assert names == {"lia-track"}
+    assert renderer.threads == {"lia-model"}
+
+
+def test_a_slow_tracker_never_builds_a_queue() -> None:
+    tracker, _ = slow(0.2)
+    run = pipeline(camera(30), tracker=tracker, fps=30.0)
+    snapshot = run.run(duration=2.0)
+    assert snapshot["age_ms"]["p99"] <= 300
+    assert snapshot["dropped_in"] >= 30
+    assert snapshot["dropped_tracked"] == 0
+
+
+def test_where_the_network_is_slow_the_newest_sighting_is_what_it_gets() -> None:
+    run = pipeline(camera(60), renderer=ScriptedRenderer(render_s=0.1), fps=30.0)
+    snapshot = run.run(duration=1.5)
+    assert snapshot["dropped_tracked"] >= 40
+    assert snapshot["dropped_in"] <= 10
+    assert snapshot["age_ms"]["p95"] < 200
+    assert snapshot["dropped"] == sum(
+        snapshot[f"dropped_{where}"] for where in ("in", "tracked", "out")
+    )
+
+
+def test_a_tracker_that_hangs_leaves_the_avatar_moving_to_rest() -> None:
+    freed = threading.Event()
+
+    def script(frame: Frame) -> object:
+        if frame.number >= 30:
+            freed.wait(20)
+        return True
+
+    renderer = ScriptedRenderer(code=lambda crop: 5.0)
+    sink = ListSink()
+    run = pipeline(
+        camera(60),
+        tracker=ScriptedTracker(CONFIG.size, script),
+        renderer=renderer,
+        sinks=[sink],
+        policy=PolicyConfig("absolute", smooth=0.0, hold_s=0.1, ease_s=0.2, return_s=0.0),
+    )
+    threading.Timer(1.4, freed.set).start()
+    run.run(duration=1.3)
+    first = [float(code[0]) for code in renderer.rendered]
+    assert max(first) == pytest.approx(5.0)
+    assert first[-1] == pytest.approx(0.0, abs=1e-6)
+    assert all(corner(picture) == GREEN for picture in sink.pictures)
+
+
+def test_the_tracker_is_freed_by_its_own_thread_and_nothing_waits_after_the_end() -> None:
+    closed_on: list[str] = []
+
+    class Noting(ScriptedTracker):
+        def close(self) -> None:
+            super().close()
+            closed_on.append(threading.current_thread().name)
+
+    tracker = Noting(CONFIG.size)
+    run = pipeline(tracker=tracker, renderer=ScriptedRenderer(render_s=0.05))
+    run.run(duration=0.4)
+    assert (tracker.closed, closed_on) == (1, ["lia-track"])
+    assert len(run._frames) == len(run._sightings) == len(run._pictures) == 0
+
+
+def test_what_was_seen_stays_on_the_cameras_side() -> None:
+    """A sighting holds camera pictures: the avatar's side and the output can reach neither it nor its slot."""
+    run = pipeline(renderer=ScriptedRenderer(render_s=0.05))
+    looks: list[tuple[bool, list[str]]] = []
+
+    def look() -> None:
+        for _ in range(6):
+            time.sleep(0.1)
+            parts = (run._output, run._performer, run._shelf, run._pictures)
+            found = [name for part in parts for name in camera_in_reach(part)]
+            looks.append((bool(camera_in_reach(run._sightings)), found))
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    run.run(duration=0.9)
+    looker.join()
+    assert any(
+        waiting for waiting, _ in looks
+    )  # there was something to be found, and the look finds it
+    assert [found for _, found in looks] == [[]] * 6
+
+
+def test_a_new_scale_is_asked_for_on_the_trackers_thread() -> None:
+    asked_on: list[str] = []
+
+    class Noting(ScriptedTracker):
+        def recalibrate(self) -> None:
+            asked_on.append(threading.current_thread().name)
+
+    run = pipeline(tracker=Noting(CONFIG.size))
+    threading.Timer(0.2, run.calibrate).start()
+    run.run(duration=0.5)
+    assert asked_on == ["lia-track"]
+
+
+def test_a_sighting_for_another_network_is_cut_again() -> None:
+    """The network changes while a sighting waits: it is never shown a square of the other's size."""
+    first = live_network(lambda n: n / 100)
+    close = LIAConfig(
+        size=128, width=0.0625, latent_dim=32, framing=Framing(eye_distance=0.5, eye_y=0.4)
+    )
+    other = live_network(lambda n: n / 10, close)
+    observer = Observer(ScriptedTracker(CONFIG.size), first, None)
+    sighting = observer.look(Frame(np.full((72, 96, 3), 110, np.uint8), 2.5, 7))
+    observer.turn_to(other)
+    observation = observer.encode(sighting)
+    assert observation.alpha is not None
+    assert float(observation.alpha[0]) == pytest.approx(11.0)
+    assert (observation.captured_at, observation.number) == (2.5, 7)
+
+
+def test_a_sighting_without_a_look_or_a_face_is_nobody() -> None:
+    observer = Observer(
+        ScriptedTracker(CONFIG.size, lambda f: False), live_network(lambda n: 1), None
+    )
+    for sighting in (Sighting(FRAME), observer.look(FRAME)):
+        assert observer.encode(sighting).alpha is None
+    slot: Slot[Sighting] = Slot()
+    slot.put(Sighting(FRAME))
+    slot.clear()
+    assert len(slot) == 0
