@@ -1,7 +1,10 @@
-"""The steady clock of the output: a virtual camera wants its pictures evenly spaced, new or not."""
+"""When to begin: the output with its next picture, the tracker with its next frame."""
 
 from __future__ import annotations
 
+import statistics
+import threading
+from collections import deque
 from typing import TypeVar
 
 from lia_live.engine.slot import Slot
@@ -14,7 +17,8 @@ EARLY = 0.75
 
 
 class SteadyClock:
-    """Exactly one tick in each interval of 1/``fps`` seconds; a missed one is skipped, never made up for.
+    """A virtual camera wants its pictures evenly spaced, new or not: exactly one tick in each interval of 1/``fps``
+    seconds; a missed one is skipped, never made up for.
 
     Items come at nearly the same rate but at any phase, so waiting for a strict tick would cost half an
     interval on average. A tick may therefore come early, as soon as the item is there, by up to
@@ -37,3 +41,40 @@ class SteadyClock:
             self._clock.sleep(self._due - self._clock.now())  # a closed slot answers at once
         self._due += self._interval
         return item
+
+
+class NetworkForecast:
+    """When the network will be free, so that tracking ends just then: with the newest frame, and with no frame
+    tracked that the network has no time for. ``begin`` and ``end``: the model thread; the rest: any.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._free = threading.Event()
+        self._free.set()
+        self._closed = False
+        self._recent: deque[float] = deque(maxlen=9)
+        self._began = self._until = clock.now()
+
+    def begin(self) -> None:
+        """The network has a frame in hand."""
+        if self._recent and not self._closed:
+            self._began = self._clock.now()
+            self._until = self._began + statistics.median(self._recent)
+            self._free.clear()
+        else:  # nothing is known yet: nobody waits
+            self._began = self._clock.now()
+
+    def end(self) -> None:
+        """It is done with it."""
+        self._recent.append(self._clock.now() - self._began)
+        self._free.set()
+
+    def wait(self, lead_s: float) -> None:
+        """Until the network is free, or is likely to be in ``lead_s`` seconds."""
+        self._free.wait(max(0.0, self._until - lead_s - self._clock.now()))
+
+    def close(self) -> None:
+        """Nobody waits any more."""
+        self._closed = True
+        self._free.set()

@@ -8,6 +8,7 @@ from lia_live.engine.config import PipelineConfig
 from lia_live.engine.faults import Faults
 from lia_live.engine.networks import LiveNetwork
 from lia_live.engine.observer import Observation, Observer, Sighting
+from lia_live.engine.pacing import NetworkForecast
 from lia_live.engine.performer import AvatarPicture, Performer
 from lia_live.engine.shelf import AvatarShelf
 from lia_live.engine.slot import Slot
@@ -32,6 +33,7 @@ class PerformingLoop:
         observer: Observer,
         performer: Performer,
         shelf: AvatarShelf,
+        forecast: NetworkForecast,
         config: PipelineConfig,
         stats: Stats,
         clock: Clock,
@@ -43,6 +45,7 @@ class PerformingLoop:
         self._observer = observer
         self._performer = performer
         self._shelf = shelf
+        self._forecast = forecast
         self._config = config
         self._stats = stats
         self._clock = clock
@@ -71,7 +74,9 @@ class PerformingLoop:
                     break
                 self._change_avatar()
                 if sighting is not None:
+                    self._forecast.begin()
                     self._perform(sighting)
+                    self._forecast.end()
                 elif self._sightings.finished:
                     break
                 else:

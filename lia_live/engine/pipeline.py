@@ -18,6 +18,7 @@ from lia_live.engine.config import PipelineConfig
 from lia_live.engine.networks import LiveNetworks, OpenOwn, open_beside
 from lia_live.engine.observer import Observer, ShapeOf, Sighting
 from lia_live.engine.output import Output, OutputLoop
+from lia_live.engine.pacing import NetworkForecast
 from lia_live.engine.passthrough import Passthrough
 from lia_live.engine.performer import AvatarPicture, Performer, prepare
 from lia_live.engine.performing import PerformingLoop
@@ -109,8 +110,16 @@ class Pipeline:
         self._capture = CaptureLoop(
             source, self._frames, self._passthrough, stats, clock, self._stop
         )
+        self._forecast = NetworkForecast(clock)
         self._tracking = TrackingLoop(
-            self._frames, self._sightings, self._observer, config, stats, clock, self._stop
+            self._frames,
+            self._sightings,
+            self._observer,
+            self._forecast,
+            config,
+            stats,
+            clock,
+            self._stop,
         )
         self._performing = PerformingLoop(
             self._sightings,
@@ -118,6 +127,7 @@ class Pipeline:
             self._observer,
             self._performer,
             self._shelf,
+            self._forecast,
             config,
             stats,
             clock,
@@ -168,6 +178,7 @@ class Pipeline:
         self._ready.set()
         for slot in (self._frames, self._sightings, self._pictures):
             slot.close()
+        self._forecast.close()
         self._shelf.close()
         self._finished.set()
 

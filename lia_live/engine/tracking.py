@@ -7,18 +7,24 @@ import threading
 from lia_live.engine.config import PipelineConfig
 from lia_live.engine.faults import Faults
 from lia_live.engine.observer import Observer, Sighting
+from lia_live.engine.pacing import NetworkForecast
 from lia_live.engine.slot import Slot
 from lia_live.engine.stats import Stats
 from lia_live.frame import Frame
 from lia_live.interfaces import Clock
 
+LEAD, LEAD_S = 1.5, 0.002
+"""Tracking begins so many times its usual length, and so many seconds, before the network is expected to be free."""
+NEWEST = 0.2
+"""How much the newest frame counts in what is usual."""
+
 
 class TrackingLoop:
     """Frames to sightings until the frames are finished or ``stop`` is set. Frees the tracker behind itself.
 
-    Every frame is tracked, also those that the network will have no time for: a face that is followed closely is
-    not lost, and what waits for the network is never older than one frame and its tracking. A fault of one frame
-    means that nobody was seen in it; one that lasts ends the run.
+    Where the network keeps up, every frame is tracked as it comes. Where it does not, the tracker begins when the
+    network is about to be free: with the newest frame, and it takes no time away for frames that nobody will see.
+    A fault of one frame means that nobody was seen in it; one that lasts ends the run.
     """
 
     def __init__(
@@ -26,6 +32,7 @@ class TrackingLoop:
         frames: Slot[Frame],
         sightings: Slot[Sighting],
         observer: Observer,
+        forecast: NetworkForecast,
         config: PipelineConfig,
         stats: Stats,
         clock: Clock,
@@ -34,11 +41,13 @@ class TrackingLoop:
         self._frames = frames
         self._sightings = sightings
         self._observer = observer
+        self._forecast = forecast
         self._stats = stats
         self._clock = clock
         self._stop = stop
         self._faults = Faults(stats, clock, config.fault_limit_s)
         self._recalibrate = threading.Event()
+        self._usual_s = 0.0
 
     def recalibrate(self) -> None:
         """Have the tracker forget its locked scale before the next frame. Any thread."""
@@ -48,6 +57,7 @@ class TrackingLoop:
         """Body of the thread."""
         try:
             while not self._stop.is_set():
+                self._forecast.wait(LEAD * self._usual_s + LEAD_S)
                 frame = self._frames.take()
                 if frame is None:  # closed
                     break
@@ -62,8 +72,10 @@ class TrackingLoop:
             if self._recalibrate.is_set():
                 self._recalibrate.clear()
                 self._observer.recalibrate()
+            began = self._clock.now()
             with self._stats.track.measure(self._clock):
                 sighting = self._observer.look(frame)
+            self._usual_s += (self._clock.now() - began - self._usual_s) * NEWEST
         except Exception as error:  # whatever it is, the answer is the same: nobody was seen
             self._faults.note("tracker", error)
             return Sighting(frame)
