@@ -8,14 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from lia_live.model.lia import LIA
+from lia_live.render.adaptive import WORTH_A_THREAD
 from lia_live.render.agreement import Frames, Trial
 from lia_live.render.bystanders import Bystanders
 from lia_live.render.choice import Choice, thread_counts
 from lia_live.render.interface import Renderer
 from lia_live.render.remembered import Found, Notebook
 
-WORTH_A_THREAD = 0.8
-"""A further thread must bring the time of a frame below this fraction: capture and tracking want cores too."""
 MEASURE_S = 0.25
 """Time spent on measuring one way, beyond the first frame."""
 BUDGET_S = 2.5
@@ -49,18 +48,21 @@ class Chosen:
 
 def choose(
     model: LIA, ways: Sequence[Choice], threads: int | None, open_way: Open, notebook: Notebook,
-    announce: Callable[[], None] = lambda: None,
+    announce: Callable[[], None] = lambda: None, settle: Open | None = None,
 ) -> Chosen:  # fmt: skip
     """The fastest of ``ways`` within the quality bounds. ``threads``: None measures that too.
+
+    ``settle``: opens what was chosen in the end; None: as it was measured.
 
     The bounds decide between fp32 and the rest: where all ``ways`` are of one lower precision, that one is wanted.
     What fails to open is passed over; only if everything fails, the first failure is raised.
     ``announce``: called before a measurement that takes seconds.
     """
+    settle = settle or open_way
     known = notebook.recall()
     if known is not None and Choice(known.engine, known.precision) in ways:
         try:
-            renderer = open_way(Choice(known.engine, known.precision), known.threads)
+            renderer = settle(Choice(known.engine, known.precision), known.threads)
             return Chosen(renderer, known, measured=False)
         except (
             Exception
@@ -70,6 +72,8 @@ def choose(
     renderer, found = _measured(model, ways, threads, open_way, announce)
     if bystanders.share() > BUSY:
         found = replace(found, good_until=time.time() + PROVISIONAL_S)
+    if settle is not open_way:
+        renderer = settle(Choice(found.engine, found.precision), found.threads)
     return Chosen(renderer, found, measured=True, kept=notebook.write(found))
 
 

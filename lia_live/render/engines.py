@@ -9,8 +9,9 @@ import torch
 
 from lia_live.errors import ConfigError
 from lia_live.model.lia import LIA
+from lia_live.render.adaptive import AdaptiveRenderer
 from lia_live.render.agreement import Trial
-from lia_live.render.choice import PRECISIONS, Choice, available
+from lia_live.render.choice import PRECISIONS, Choice, available, thread_counts
 from lia_live.render.choosing import Chosen, choose
 from lia_live.render.interface import Renderer
 from lia_live.render.memory import keep_freed_memory
@@ -38,7 +39,8 @@ def open_renderer(
     ``engine``: "torch", "openvino" (cpu only), or "auto"; ``precision``: one of ``PRECISIONS``, or "auto". What is
     left to "auto" is measured at the first start and remembered for the next ones; a precision other than
     fp32 is taken only if a probe agrees with fp32. What is asked for by name is taken as it is.
-    ``threads``: of the convolutions on a cpu; None measures a few frames and takes no more than pay.
+    ``threads``: of the convolutions on a cpu; None measures a few frames and takes no more than pay, then and while
+    frames are shown (``adaptive``).
     ``device``: where it runs, None: where the model is; a model on the cpu can be run anywhere and stays there. A GPU
     that fails later gives way to the cpu, aloud, and is tried again (``safeguard``).
     ``beside``: another one that is at work. A network of the same shape runs as that one does: measuring
@@ -76,6 +78,7 @@ def open_renderer(
         lambda way, count: _opened(model, way, count, where),
         Notebook(circumstances(model, ways, threads, where)),
         _announce,
+        (lambda way, count: _opened_for_any(model, way, count, where)) if threads is None else None,
     )
     _tell(chosen.renderer, f", {_in_ms(chosen.found.frame_ms)} a frame ({_when(chosen)})")
     return chosen.renderer
@@ -145,7 +148,8 @@ def _likewise(
     if way not in ways:
         return None
     count: int = getattr(beside, "threads", 1) if threads is None else threads
-    renderer = _opened(model, way, count, device)
+    opened = _opened_for_any if threads is None else _opened
+    renderer = opened(model, way, count, device)
     asked_for = all(other.precision == way.precision for other in ways)
     if not asked_for and way.precision != "fp32" and not Trial.of(model).accepts(renderer):
         return None
@@ -168,7 +172,20 @@ def _opened(model: LIA, way: Choice, threads: int, device: torch.device) -> Rend
     return ENGINES[way.engine](model, threads, way.precision, device)
 
 
+def _opened_for_any(model: LIA, way: Choice, threads: int, device: torch.device) -> Renderer:
+    """With ``threads``, and ready for what is next to it: the machine will be more busy, or less."""
+    counts = thread_counts()
+    place = counts.index(threads) if threads in counts else 0
+    pair = counts[max(0, place - 1) :][:2]
+    if way.engine != "openvino" or device.type != "cpu" or len(pair) < 2:
+        return _opened(model, way, threads, device)
+    pair.sort(key=lambda count: count != threads)  # that one first
+    return AdaptiveRenderer(OpenVinoRenderer(model, precision=way.precision, threads=pair), pair)
+
+
 def _tell(renderer: Renderer, remark: str) -> None:
+    if isinstance(renderer, AdaptiveRenderer):
+        renderer = renderer.inner
     if isinstance(renderer, TorchRenderer | OpenVinoRenderer):
         renderer.remark = remark
 

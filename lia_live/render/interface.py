@@ -68,3 +68,9 @@ class Renderer(Protocol):
         for wrong shapes and for an avatar that another renderer loaded.
         """
         ...
+
+
+class Threaded(Renderer, Protocol):
+    """A renderer on the cpu that may be told between two frames how many threads to compute with."""
+
+    threads: int

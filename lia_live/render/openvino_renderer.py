@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,16 @@ from lia_live.render.checks import check_alpha, check_crops, check_look, own
 from lia_live.render.choice import computes_bf16
 from lia_live.render.folding import Styles, constant_input, whole_head
 from lia_live.render.interface import Alpha, LoadedAvatar
-from lia_live.render.openvino_int8 import Int8Ops, Material, Ranges, WatchingOps, recall, remember
+from lia_live.render.openvino_cache import GraphCache, key_of
+from lia_live.render.openvino_int8 import (
+    Int8Ops,
+    Material,
+    Range,
+    Ranges,
+    WatchingOps,
+    recall,
+    remember,
+)
 from lia_live.render.openvino_ops import OpenVinoOps
 from lia_live.render.openvino_runtime import core, load
 from lia_live.render.sampling import BORDER, to_table
@@ -47,7 +57,8 @@ class OpenVinoAvatar:
 
 
 class OpenVinoRenderer:
-    """A ``Renderer`` on the cpu. ``threads``: of the graphs; cannot be changed later. ``precision``: of ``LOW``.
+    """A ``Renderer`` on the cpu. ``precision``: of ``LOW``. ``threads``: of the graphs; of several counts the first is
+    in use until ``threads`` is set to another one of them.
 
     Batches are rendered one after the other: on a cpu a batch gains nothing.
     Raises ``ConfigError`` where openvino is missing, and for another precision.
@@ -56,7 +67,9 @@ class OpenVinoRenderer:
     engine = "openvino"
     device = "cpu"
 
-    def __init__(self, model: LIA, *, precision: str = "fp32", threads: int = 1) -> None:
+    def __init__(
+        self, model: LIA, *, precision: str = "fp32", threads: int | Sequence[int] = 1
+    ) -> None:
         if precision not in LOW:
             raise ConfigError(
                 f"the engine openvino does not compute in {precision}",
@@ -65,7 +78,8 @@ class OpenVinoRenderer:
         self._ov = load()
         self.config: LIAConfig = model.config
         self.precision = precision
-        self.threads = threads
+        self._counts = (threads,) if isinstance(threads, int) else tuple(threads)
+        self._threads = self._counts[0]
         self.remark = ""
         """What is known of its speed; the end of ``description``."""
         self._on_stage: object = None
@@ -73,22 +87,66 @@ class OpenVinoRenderer:
             self._styles = Styles(model)
             self._start = graph.by_channel(constant_input(model.dec))  # (C(4)·16, C(4))
             self._projection = graph.projection(model).float()[:, :, None, None]
-            for_encoder, for_renderer = self._ops(model)
-            encoder = encoder_graph(self._ov, for_encoder, model)
-            renderer = renderer_graph(self._ov, for_renderer, model, self._styles, self._start)
-        self._encoder, self._renderer = self._compiled(encoder), self._compiled(renderer)
+            ranges = self._ranges(model) if precision == "int8" else None
+            for_encoder = None if ranges is None else ranges.encoder
+            for_renderer = None if ranges is None else ranges.renderer
 
-    def _ops(self, model: LIA) -> tuple[OpenVinoOps, OpenVinoOps]:
-        """What the two graphs are drawn with."""
-        low = LOW[self.precision]
-        if self.precision != "int8":
-            return OpenVinoOps(self._ov, low), OpenVinoOps(self._ov, low)
+            def encoder() -> Any:
+                return encoder_graph(self._ov, self._ops(for_encoder), model)
+
+            def renderer() -> Any:
+                ops = self._ops(for_renderer)
+                return renderer_graph(self._ov, ops, model, self._styles, self._start)
+
+            self._encoders = self._requests("encoder", model, for_encoder, encoder)
+            self._renderers = self._requests("renderer", model, for_renderer, renderer)
+        self.threads = self._counts[0]
+
+    @property
+    def threads(self) -> int:
+        """Of the coming frame. May be set, between two frames, to another one of those that it was opened with."""
+        return self._threads
+
+    @threads.setter
+    def threads(self, count: int) -> None:
+        self._encoder, self._renderer = self._encoders[count], self._renderers[count]
+        self._threads, self._on_stage = count, None
+
+    def _ops(self, ranges: Sequence[Range] | None) -> OpenVinoOps:
+        """What a graph is drawn with; ``ranges``: for int8."""
+        if ranges is None:
+            return OpenVinoOps(self._ov, LOW[self.precision])
+        return Int8Ops(self._ov, "bf16" if computes_bf16() else "f32", ranges)
+
+    def _ranges(self, model: LIA) -> Ranges:
         ranges = recall(model)
         if ranges is None:
             ranges = self._calibrated(model)
             remember(model, ranges)
-        low = "bf16" if computes_bf16() else "f32"
-        return Int8Ops(self._ov, low, ranges.encoder), Int8Ops(self._ov, low, ranges.renderer)
+        return ranges
+
+    def _requests(
+        self, half: str, model: LIA, ranges: Sequence[Range] | None, draw: Callable[[], Any]
+    ) -> dict[int, Any]:
+        """A request to run the graph for each number of threads; drawn only if it is not remembered."""
+        cache = GraphCache()
+        key = key_of(model, self._ov, half, self.precision, ranges)
+        known = cache.get(key)
+        if known is not None:
+            try:
+                return {count: self._read(known, count) for count in self._counts}
+            except RuntimeError:  # whatever openvino finds wrong with it
+                cache.discard(key)
+        drawn = draw()
+        compiled = {
+            count: core().compile_model(drawn, "CPU", _how(count)) for count in self._counts
+        }
+        with suppress(RuntimeError):  # a graph that cannot be written is drawn each time
+            cache.put(key, compiled[self._counts[0]].export_model().getvalue())
+        return {count: one.create_infer_request() for count, one in compiled.items()}
+
+    def _read(self, graph: bytes, threads: int) -> Any:
+        return core().import_model(graph, "CPU", _how(threads)).create_infer_request()
 
     def _calibrated(self, model: LIA) -> Ranges:
         """The ranges that the demo clip needs."""
@@ -107,7 +165,7 @@ class OpenVinoRenderer:
 
     def _watched(self, ops: WatchingOps, drawn: Any) -> Any:
         drawn.add_outputs(ops.extremes())
-        return self._compiled(drawn)
+        return core().compile_model(drawn, "CPU", _how(self._threads)).create_infer_request()
 
     def _extremes(self, request: Any, given: NDArray[Any]) -> NDArray[np.float32]:
         """(2, convolutions): smallest and largest input of each in this run."""
@@ -117,16 +175,6 @@ class OpenVinoRenderer:
             float(request.get_output_tensor(i).data) for i in range(1, len(request.model_outputs))
         ]
         return np.array(found, np.float32).reshape(2, -1)
-
-    def _compiled(self, drawn: Any) -> Any:
-        """A request to run the graph with, one frame at a time."""
-        how = {
-            "INFERENCE_PRECISION_HINT": "f32",  # the graph itself says where it is less
-            "INFERENCE_NUM_THREADS": self.threads,
-            "NUM_STREAMS": 1,
-            "ENABLE_CPU_PINNING": False,  # a core that something else keeps busy must not be waited for
-        }
-        return core().compile_model(drawn, "CPU", how).create_infer_request()
 
     @property
     def description(self) -> str:
@@ -179,6 +227,16 @@ class OpenVinoRenderer:
             for index, tensor in enumerate(avatar.tensors, start=1):
                 self._renderer.set_input_tensor(index, tensor)
             self._on_stage = avatar
+
+
+def _how(threads: int) -> dict[str, Any]:
+    """One frame at a time."""
+    return {
+        "INFERENCE_PRECISION_HINT": "f32",  # the graph itself says where it is less
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,  # a core that something else keeps busy must not be waited for
+    }
 
 
 def encoder_graph(openvino: Any, ops: OpenVinoOps, model: LIA) -> Any:

@@ -147,10 +147,10 @@ def circumstances(
 ) -> str:
     """A name for everything that the fastest way depends on: machine, versions, network, threads."""
     facts = {
-        "machine": [platform.machine(), _processor(), torch.backends.cpu.get_cpu_capability()],
+        "machine": [platform.machine(), processor(), torch.backends.cpu.get_cpu_capability()],
         "cores": usable_cores(),
         "device": str(device),
-        "versions": {name: _version(name) for name in ("lia-live", "torch", "openvino")},
+        "versions": {name: version(name) for name in ("lia-live", "torch", "openvino")},
         "network": [asdict(model.config), model.fingerprint],
         "ways": [str(way) for way in ways],
         "threads": [threads, os.environ.get("OMP_NUM_THREADS")],
@@ -158,7 +158,7 @@ def circumstances(
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _processor() -> str:
+def processor() -> str:
     """As exactly as the system says it."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
@@ -167,7 +167,7 @@ def _processor() -> str:
     return platform.processor()
 
 
-def _version(name: str) -> str:
+def version(name: str) -> str:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
