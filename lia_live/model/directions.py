@@ -38,9 +38,17 @@ class MotionDictionary(nn.Module):
     def __init__(self, config: LIAConfig) -> None:
         super().__init__()
         self.weight = unit_normal(config.latent_dim, config.motion_dim)
+        self._held: Tensor | None = None
+
+    def hold(self) -> None:
+        """Stay as it is from now on: nothing is learned, and the QR (which a GPU waits for) is not done again."""
+        self.weight.requires_grad_(False)
+        self._held = self.basis().detach()
 
     def basis(self) -> Tensor:
         """Q (latent_dim, motion_dim). LAPACK's Householder QR with its own signs, which trained decoders rely on."""
+        if self._held is not None:
+            return self._held
         q: Tensor = torch.linalg.qr(self.weight.float() + 1e-8).Q
         return q
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TypeVar
 
 import torch
@@ -53,6 +54,31 @@ def fir_upsample(x: Tensor, kernel: Tensor) -> Tensor:
     channels = x.shape[1]
     weight = kernel.to(x.dtype).expand(channels, 1, 4, 4)
     return F.conv_transpose2d(x, weight, stride=2, padding=1, groups=channels)
+
+
+def folds(x: Tensor) -> bool:
+    """Whether the FIR is folded into the convolution beside it: the same sum, one kernel instead of two or three.
+
+    On a CPU both take as long, and the larger convolution rounds bf16 differently.
+    """
+    return x.is_cuda
+
+
+def with_fir(weight: Tensor, gain: float = 1.0) -> Tensor:
+    """(O, I, k, k) -> (O, I, k + 3, k + 3): the convolution with ``weight`` before or behind the FIR as one."""
+    spread = _spread(weight.shape[-1], weight.device)
+    both: Tensor = weight.flatten(2) @ (spread * gain)
+    return both.view(*weight.shape[:2], weight.shape[-1] + 3, weight.shape[-1] + 3)
+
+
+@lru_cache(maxsize=8)
+def _spread(size: int, device: torch.device) -> Tensor:
+    """(k², (k + 3)²): every tap of a k x k kernel, filtered."""
+    out = torch.zeros(size, size, size + 3, size + 3)
+    for y in range(size):
+        for x in range(size):
+            out[y, x, y : y + 4, x : x + 4] = fir_kernel()
+    return out.flatten(2).flatten(0, 1).to(device)
 
 
 def exact(x: Tensor) -> torch.autocast:
@@ -181,6 +207,10 @@ class ConvLayer(nn.Sequential):
 
     def forward(self, x: Tensor, gain: float = GAIN) -> Tensor:
         conv, activate = self.parts()
+        if conv.stride == 2 and folds(x):
+            weight = with_fir(conv.weight * (conv.scale * gain))
+            x = F.conv2d(x, weight, activate.bias.flatten() * gain, stride=2, padding=2)
+            return activate(x)  # type: ignore[no-any-return]
         for blur in list(self)[:-2]:
             x = blur(x)
         activated: Tensor = activate(conv(x, activate.bias, gain))
@@ -200,6 +230,10 @@ class ResBlock(nn.Module):
         """(conv2(conv1(x)) + skip(x)) / sqrt(2)"""
         main: Tensor = self.conv2(self.conv1(x), gain=GAIN / math.sqrt(2))
         blur, conv = self.skip
+        assert isinstance(conv, EqualConv2d)
+        if folds(x):
+            weight = with_fir(conv.weight * (conv.scale / math.sqrt(2)))
+            return main + F.conv2d(x, weight, stride=2, padding=1)
         out: Tensor = main + conv(blur(x), gain=1 / math.sqrt(2))
         return out
 
@@ -233,7 +267,10 @@ class ModulatedConv2d(nn.Module):
         style = self.modulation(latent)  # (B, C_in)
         weight = self.weight[0] * self.scale  # (C_out, C_in, k, k)
         x = x * style[:, :, None, None].to(x.dtype)
-        if self.up:
+        if self.up and folds(x):
+            both = with_fir(weight, gain=4.0).transpose(0, 1)
+            x = F.conv_transpose2d(x, both, stride=2, padding=2)  # (B, C_out, 2r, 2r)
+        elif self.up:
             # (B, C_out, 2r + 1, 2r + 1)
             x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
             x = self.blur(x)  # (B, C_out, 2r, 2r)

@@ -64,10 +64,18 @@ class Synthesis(nn.Module):
 
     def forward(self, latent: Tensor, features: tuple[Tensor, ...]) -> tuple[Tensor, list[Tensor]]:
         """(B, latent_dim), maps 8..S -> picture (B, 3, S, S), raw flow and mask (B, 3, r, r) of every level."""
+        pictures, raws = self.levels(latent, features)
+        return pictures[-1], raws
+
+    def levels(
+        self, latent: Tensor, features: tuple[Tensor, ...]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """As ``forward``, with the picture (B, 3, r, r) that every level adds its colours to."""
         start = self.input.input.expand(latent.shape[0], -1, -1, -1)
         x = self.conv1(start.contiguous(memory_format=torch.channels_last), latent)
         raw: Tensor | None = None
         rgb: Tensor | None = None
+        pictures: list[Tensor] = []
         raws: list[Tensor] = []
         for level, feature in enumerate(features):
             x = self.convs[2 * level](x, latent)  # (B, C(r), r, r)
@@ -86,6 +94,7 @@ class Synthesis(nn.Module):
                 colour = to_rgb.project(warped)
                 x = torch.lerp(x, warped, mask.to(x.dtype))
             rgb = to_rgb(mask * colour, rgb)
-        if rgb is None:
+            pictures.append(rgb)
+        if not pictures:
             raise ValueError("features must hold at least one level")
-        return rgb, raws
+        return pictures, raws

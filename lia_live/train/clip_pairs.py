@@ -76,6 +76,7 @@ class ClipPairs:
         self._landmarks = clips.landmarks.to(self.device)
         self._starts = clips.starts.to(self.device)
         self._face = torch.from_numpy(_face_triangles()).to(self.device)
+        self._mouth = torch.from_numpy(mesh.mouth_triangles()).to(self.device)
         known = torch.zeros(16, device=self.device)
         known[list(MEASURED)] = 1
         self._known = known
@@ -106,13 +107,13 @@ class ClipPairs:
         still, moving = relit(pictures, 2, config.light.shared, generator).chunk(2)
         driver = relit(moving, 1, config.light.driver, generator)
         driver = as_camera(driver, config.light.driver, generator)
-        displacement, valid, weights = self._correspondence(rig, batch, raster_side(size))
+        displacement, valid, within, weights = self._correspondence(rig, batch, raster_side(size))
 
         flipped = torch.rand(batch, generator=generator, device=self.device) < config.mirror
         maps = flipped[:, None, None, None]
-        still, moving, driver, displacement, valid, weights = (
+        still, moving, driver, displacement, valid, within, weights = (
             torch.where(maps, value.flip(3), value)
-            for value in (still, moving, driver, displacement, valid, weights)
+            for value in (still, moving, driver, displacement, valid, within, weights)
         )
         sign = torch.where(maps, displacement.new_tensor([-1, 1]).view(1, 2, 1, 1), 1.0)
         theta = torch.where(flipped.repeat(2)[:, None], mirrored(rig.own), rig.own)
@@ -123,6 +124,7 @@ class ClipPairs:
             displacement * sign,
             valid,
             valid,  # only of what was followed is it known that a warp shows it
+            within,
             weights,
             theta[:batch],
             theta[batch:],
@@ -160,13 +162,16 @@ class ClipPairs:
         grid = (plane - 2 * shift[:, None, None]) / zoom[:, None, None, None]
         return functional.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
 
-    def _correspondence(self, rig: Rig, batch: int, side: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Displacement, validity and region weights of the targets (second half) towards the sources."""
+    def _correspondence(
+        self, rig: Rig, batch: int, side: int
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Displacement, validity, insides of mouths, weights: targets (second half) towards the sources."""
         still, moving = rig.rest[:batch], rig.rest[batch:]
         seen, wanted = (rasterise(points, rig.triangles, side) for points in (still, moving))
         displacement, valid = correspondence(wanted, seen, still, self._face)
         weights = region_weights(wanted, rig.regions)
-        return displacement * valid, valid.float(), weights
+        within = self._mouth[wanted.triangle.clamp(min=0)] & (wanted.triangle >= 0)
+        return displacement * valid, valid.float(), within[:, None].float(), weights
 
 
 def _face_triangles() -> NDArray[np.bool_]:

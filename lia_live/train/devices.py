@@ -50,6 +50,8 @@ def open_fabric(device: str = "auto", processes: int = 1, precision: Precision =
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), signal.SIG_IGN)
     fabric.launch()
+    if where.type == "cuda":  # shapes stay the same for a whole stage: cuDNN times its kernels once
+        torch.backends.cudnn.benchmark = True
     return fabric
 
 

@@ -67,14 +67,15 @@ def grow(model: LIA, size: int) -> LIA:
 
 
 @torch.no_grad()
-def pass_colours(model: LIA) -> LIA:
+def pass_colours(model: LIA, coarser: bool = False) -> LIA:
     """Let a trained network show the source's own colours and nothing else, in place: sharp wherever it moves them.
 
     Pixel losses teach the coarser levels to blur what the flow does not place exactly. Without them a picture is
-    the warped source where the mask is open, and ``DARK`` where it is closed.
+    the warped source where the mask is open, and ``DARK`` where it is closed. ``coarser``: those levels stay as they
+    are, for networks whose training kept them from that.
     """
-    *coarser, top = all_of(ToRGB, model.dec.to_rgbs)
-    for to_rgb in coarser:
+    *below, top = all_of(ToRGB, model.dec.to_rgbs)
+    for to_rgb in [] if coarser else below:
         _mute(to_rgb)
     _mute(top)
     # The first layer has moved while it learned: read the colours from all that it makes of them.

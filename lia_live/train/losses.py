@@ -21,6 +21,8 @@ class LossWeights:
     """Charbonnier distance of flow in pixels of a 128-pixel picture, all levels, where the flow is known."""
     mask: float = 0.5
     """Cross-entropy of the top level's mask against "a warp can show this": 1 is sharp, 0 is a mouth's dark inside."""
+    coarser: float = 0.0
+    """L1 of what coarser levels add outside the insides of mouths: for ``colours = "filled"``."""
     motion: float = 3.0
     """Smooth L1 of the labelled coefficients (in label units) of source and driver."""
     free: float = 0.002

@@ -105,6 +105,14 @@ def triangles() -> Index:
 
 
 @lru_cache(maxsize=1)
+def mouth_triangles() -> NDArray[np.bool_]:
+    """(T,) which triangles are the inside of the mouth."""
+    corners = triangles()
+    inside: NDArray[np.bool_] = (corners.min(1) >= MOUTH.start) & (corners.max(1) < MOUTH.stop)
+    return inside
+
+
+@lru_cache(maxsize=1)
 def mouth_coordinates() -> Array:
     """(V, 3): inside the mouth (1 or 0), across it -1..1, down it 0 upper lip .. 1 lower lip."""
     out = np.zeros((COUNT, 3), np.float32)

@@ -32,6 +32,11 @@ def joint_terms(
     if weights.mask:
         judged = pairs.judged_at(size) * region
         terms["mask"] = losses.mask_distance(out.raws[-1][:, 2:3], pairs.valid_at(size), judged)
+    if weights.coarser and out.coarser is not None:
+        side = out.coarser.shape[-1]
+        elsewhere = 1 - pairs.within_at(side)
+        apart = elsewhere * _regions(pairs.weights_at(side), stage.region_share)
+        terms["coarser"] = (out.coarser.float().abs() * apart).mean()
     if labels and weights.motion:
         terms["motion"] = losses.motion_distance(
             out.alpha_source.float(), pairs.theta_source, ALPHA_GAIN, pairs.known

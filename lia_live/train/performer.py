@@ -61,6 +61,8 @@ class PerformedBatch:
     judged: Tensor
     """(B, 1, R, R): 1 where ``valid`` decides what the mask should be: there, and in the painted part of mouths. 0
     where something else may do as well: behind things (a neighbour, stretched), in a mouth that was open before."""
+    within: Tensor
+    """(B, 1, R, R): 1 in the inside of mouths that the source cannot show: coarser levels may colour there."""
     weights: Tensor
     """(B, 1, R, R): mouth and eyes 10, brows 5, face 2, rest 1, scaled to a mean of 1."""
     theta_source: Tensor
@@ -93,6 +95,10 @@ class PerformedBatch:
     def judged_at(self, resolution: int) -> Tensor:
         """(B, 1, r, r) in [0, 1]: share of each pixel that is judged."""
         return _resized(self.judged, resolution)
+
+    def within_at(self, resolution: int) -> Tensor:
+        """(B, 1, r, r) in [0, 1]: share of each pixel that is such an inside."""
+        return _resized(self.within, resolution)
 
     def weights_at(self, resolution: int) -> Tensor:
         """(B, 1, r, r): region weights, mean 1."""
@@ -155,7 +161,7 @@ class Performer:
         pictures = self._paint(scene, size)
         still, moving = pictures[:batch], pictures[batch : 2 * batch]
         driver = torch.cat([pictures[2 * batch :], moving[crossing:]])
-        displacement, valid, judged, weights = self._correspondence(scene, batch)
+        displacement, valid, within, weights = self._correspondence(scene, batch)
 
         still, moving = relit(torch.cat([still, moving]), 2, config.light.shared, generator).chunk(
             2
@@ -165,9 +171,9 @@ class Performer:
 
         order = torch.randperm(batch, generator=generator, device=self.device)  # mix the crossed in
         flipped = self._chosen(batch, config.mirror, generator)[:, :, None, None]
-        still, moving, driver, displacement, valid, judged, weights = (
+        still, moving, driver, displacement, valid, within, weights = (
             torch.where(flipped, value.flip(3), value)[order]
-            for value in (still, moving, driver, displacement, valid, judged, weights)
+            for value in (still, moving, driver, displacement, valid, within, weights)
         )
         flipped = flipped[order]
         sign = torch.where(flipped, displacement.new_tensor([-1, 1]).view(1, 2, 1, 1), 1.0)
@@ -177,7 +183,8 @@ class Performer:
             driver,
             displacement * sign,
             valid,
-            judged,
+            torch.maximum(valid, within),
+            within,
             weights,
             self._mirrored(source[order], flipped),
             self._mirrored(target[order], flipped),
@@ -254,7 +261,7 @@ class Performer:
         return maps[:, :2] + maps[:, 5:7] * below.clamp(0, 1), painted, inside, across, down
 
     def _correspondence(self, scene: _Scene, batch: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Displacement, validity, where it judges, weights: targets (second B) towards sources (first B)."""
+        """Displacement, validity, painted mouths, weights: targets (second B) towards sources (first B)."""
         rows = slice(batch, 2 * batch)
         targets = scene.raster.rows(rows)
         displacement, valid = correspondence(
@@ -262,8 +269,7 @@ class Performer:
         )
         wanted = _Scene(scene.index[rows], scene.theta[rows], scene.points[rows], targets)
         painted = self._mouths(wanted)[1]
-        judged = torch.maximum(valid.float(), painted)
-        return displacement, valid.float(), judged, region_weights(targets, self.rig.regions)
+        return displacement, valid.float(), painted, region_weights(targets, self.rig.regions)
 
     def _chosen(self, batch: int, share: float, generator: torch.Generator) -> Tensor:
         """(B, 1) bool, true for ``share`` of the batch on average."""
@@ -288,9 +294,7 @@ class Performer:
         columns = [*range(11), *range(9, 0, -1)]  # of each vertex of the mouth's rim
         uv[:, mesh.MOUTH] = upper[:, columns]
         delta[:, mesh.MOUTH] = (lower - upper)[:, columns]
-        inside = mesh.triangles().min(1) >= mesh.MOUTH.start
-        inside &= mesh.triangles().max(1) < mesh.MOUTH.stop
-        self._mouth_triangles = torch.from_numpy(inside).to(self.device)
+        self._mouth_triangles = torch.from_numpy(mesh.mouth_triangles()).to(self.device)
         return torch.cat([uv, mouth, delta], 2)
 
     def _complexion(self) -> tuple[Tensor, Tensor]:

@@ -39,7 +39,7 @@ class PlainTeacher(Teacher):
     def _encode(self, picture: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         return encode(self.model.enc.net_app, picture)
 
-    def _decode(self, w: Tensor, features: tuple[Tensor, ...]) -> tuple[Tensor, list[Tensor]]:
+    def _decode(self, w: Tensor, features: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
         return decode(self.model.dec, w, features)
 
 
@@ -57,12 +57,14 @@ def encode(net: AppearanceEncoder, picture: Tensor) -> tuple[Tensor, tuple[Tenso
     return latent, tuple(reversed(maps[:-1]))
 
 
-def decode(net: Synthesis, w: Tensor, features: tuple[Tensor, ...]) -> tuple[Tensor, list[Tensor]]:
-    """(B, latent_dim), features -> picture (B, 3, S, S), raw flow and mask of every level, as ``net`` itself."""
+def decode(
+    net: Synthesis, w: Tensor, features: tuple[Tensor, ...]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """(B, latent_dim), features -> picture (B, 3, r, r), raw flow and mask of every level, as ``net`` itself."""
     x = _styled(net.input.input.expand(w.shape[0], -1, -1, -1), w, net.conv1)
     kernel = fir_kernel(4.0).to(w)
     raws: list[Tensor] = []
-    rgb: Tensor | None = None
+    pictures: list[Tensor] = []
     for level, feature in enumerate(features):
         to_flow, to_rgb = net.to_flows[level], net.to_rgbs[level]
         assert isinstance(to_flow, ToFlow) and isinstance(to_rgb, ToRGB)
@@ -74,10 +76,9 @@ def decode(net: Synthesis, w: Tensor, features: tuple[Tensor, ...]) -> tuple[Ten
         mask = torch.sigmoid(raw[:, 2:3])
         warped = warp(feature.to(w.dtype), torch.tanh(raw[:, :2])) * mask
         colour = _leaky(_conv(warped, to_rgb.conv), to_rgb.conv) + to_rgb.bias
-        rgb = colour if rgb is None else colour + fir_upsample(rgb, kernel)
+        pictures.append(colour + fir_upsample(pictures[-1], kernel) if pictures else colour)
         x = warped + (1 - mask) * x
-    assert rgb is not None
-    return rgb, raws
+    return pictures, raws
 
 
 def _blurred(x: Tensor, pad: int) -> Tensor:

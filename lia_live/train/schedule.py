@@ -91,8 +91,9 @@ class TrainConfig:
     """Of data order, motion and initialisation."""
     start: Literal["pass-through", "paper"] = "pass-through"
     """How a fresh network begins: quiet flow and the source's own colours, or LIA's plain draws."""
-    colours: Literal["learned", "passed"] = "learned"
-    """Learned like everything else, or passed: held to be the source's own, moved by the flow, which is sharper."""
+    colours: Literal["learned", "passed", "filled"] = "learned"
+    """Learned like everything else; passed: held to be the source's own, moved by the flow, which is sharper; filled:
+    the last level's are passed, coarser ones learn what no flow brings (``losses.coarser`` keeps them in mouths)."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Of convolutions; flow, sampling and losses are fp32. "auto": bf16 where the device computes in it."""
     ema: float = 0.99
@@ -101,6 +102,8 @@ class TrainConfig:
     """Each performed pair is used about this often."""
     window: int = 1024
     """Performed pairs kept for reuse, over all streams."""
+    tile: int = 16
+    """Pairs performed at once by a stream, at least: a GPU performs 200 in the time that 50 take."""
     streams: int = 1
     """Independent sources of pairs; the number of processes must divide it, and it the batches."""
     clip_norm: float = 5.0
@@ -116,9 +119,9 @@ class TrainConfig:
             )
         for size in sizes:
             replace(self.model, size=size)  # refuses what no network has
-        if self.colours == "passed" and self.start == "paper":
-            raise ConfigError("train.colours = passed needs train.start = pass-through")
-        for name in ("fresh_every", "window", "streams", "warmup_steps"):
+        if self.colours != "learned" and self.start == "paper":
+            raise ConfigError(f"train.colours = {self.colours} needs train.start = pass-through")
+        for name in ("fresh_every", "window", "tile", "streams", "warmup_steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.{name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.ema < 1:

@@ -14,8 +14,9 @@ from lia_live.train.devices import average_gradients, averaged
 from lia_live.train.discriminator import GROUP, discriminator_loss, generator_loss, r1_penalty
 from lia_live.train.objective import Perceptual, joint_terms, weighted
 from lia_live.train.pairs import Pairs
+from lia_live.train.recorded import Recorded
 from lia_live.train.schedule import Stage, TrainConfig
-from lia_live.train.teacher import ALPHA_GAIN
+from lia_live.train.teacher import ALPHA_GAIN, Rendered
 from lia_live.train.trainee import Trainee
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class Steps:
     ) -> None:
         self.config, self.fabric, self.trainee = config, fabric, trainee
         self.perceptual, self.say = perceptual, say
+        self._recorded: tuple[torch.optim.Optimizer, Recorded] | None = None
+        self._names: list[str] = []
 
     def joint(self, progress: Progress, stage: Stage, pairs: Pairs) -> dict[str, float]:
         """Encoder and decoder, then the discriminator where there is one; the figures of all processes.
@@ -99,17 +102,15 @@ class Steps:
         self, stage: Stage, pairs: Pairs, oracle: Tensor, parts: list[slice]
     ) -> tuple[dict[str, float], Tensor | None]:
         """Accumulate the gradients of one batch; its figures, and the pictures that the critic may see."""
-        teacher, critic = self.trainee.teacher, self.trainee.critic
+        critic = self.trainee.critic
+        if len(parts) == 1 and self.trainee.is_recordable(stage):
+            return self._replay(stage, pairs, oracle), None
         figures: dict[str, float] = {}
         fakes = None if critic is None else torch.empty_like(pairs.target)
         for rows in parts:
             part = pairs.pick(rows)
             share = len(part) / len(pairs)
-            theta = part.theta_source, part.theta_target
-            with self.fabric.autocast():
-                out = teacher(part.source, part.driver, *theta, oracle[rows])
-            look_at = None if self.perceptual is None else self._features_apart
-            terms = joint_terms(out, part, stage, teacher.labels, look_at)
+            out, terms = self._look(stage, part, oracle[rows])
             if critic is not None and fakes is not None:
                 critic.requires_grad_(False)  # its own step computes its gradients
                 with self.fabric.autocast():
@@ -121,6 +122,36 @@ class Steps:
             for name, value in {"loss": loss, **terms}.items():
                 figures[name] = figures.get(name, 0.0) + float(value.detach()) * share
         return figures, fakes
+
+    def _look(
+        self, stage: Stage, pairs: Pairs, oracle: Tensor
+    ) -> tuple[Rendered, dict[str, Tensor]]:
+        """What the network makes of the pairs, and the terms that it is judged by."""
+        teacher = self.trainee.teacher
+        with self.fabric.autocast():
+            out = teacher(
+                pairs.source, pairs.driver, pairs.theta_source, pairs.theta_target, oracle
+            )
+        look_at = None if self.perceptual is None else self._features_apart
+        return out, joint_terms(out, pairs, stage, teacher.labels, look_at)
+
+    def _replay(self, stage: Stage, pairs: Pairs, oracle: Tensor) -> dict[str, float]:
+        """Gradients and figures of one batch from the recorded step; recorded at a stage's first one."""
+        optimiser, inputs = self.trainee.joint, [oracle, *pairs.tensors().values()]
+        if self._recorded is None or self._recorded[0] is not optimiser:
+            names = list(pairs.tensors())
+
+            def compute(oracle: Tensor, *values: Tensor) -> Tensor:
+                _, terms = self._look(stage, Pairs(**dict(zip(names, values, strict=True))), oracle)
+                loss = weighted(terms, stage.losses)
+                self.fabric.backward(loss)
+                self._names = ["loss", *terms]
+                return torch.stack([loss, *terms.values()]).detach()
+
+            self._recorded = None  # its memory first
+            self._recorded = optimiser, Recorded(compute, inputs, self.trainee.teacher)
+        values = self._recorded[1](inputs).tolist()
+        return dict(zip(self._names, values, strict=True))
 
     def _features_apart(self, image: Tensor, target: Tensor, region: Tensor | None) -> Tensor:
         """The perceptual distance; VGG19's convolutions take half the time in the run's precision."""

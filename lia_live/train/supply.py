@@ -24,8 +24,6 @@ from lia_live.train.pairs import Pairs
 from lia_live.train.performer import Performer
 from lia_live.train.schedule import Stage, TrainConfig
 
-TILE = 16
-"""Pairs performed at once by a stream, at least."""
 LEAD = 4
 """Tiles performed before the first step of a stage."""
 
@@ -142,7 +140,7 @@ class _Stream:
         self._batch = stage.batch // config.streams
         self._single = stage.single_batch // config.streams
         self._fresh_every = config.fresh_every
-        self._tile = max(TILE, self._batch)
+        self._tile = max(config.tile, self._batch)
         self._reach = max(LEAD, config.window // config.streams // self._tile)
         self._ring: Pairs | None = None
         self._held: dict[int, int] = {}  # place in the ring -> tile that is there

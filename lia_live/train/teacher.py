@@ -32,6 +32,8 @@ class Rendered:
 
     image: Tensor
     """(B, 3, S, S)."""
+    coarser: Tensor | None
+    """(B, 3, S/2, S/2): what the levels below the last one give to the picture; None where there is no other."""
     raws: list[Tensor]
     """Raw flow and mask logit per level, (B, 3, r, r), coarse to fine."""
     alpha_source: Tensor
@@ -78,8 +80,9 @@ class Teacher(nn.Module):
             w = latent[:batch] + told_driver @ basis.T
             if self.labels:
                 w = w + told_source @ self.term.T
-        image, raws = self._decode(w, tuple(f[:batch] for f in features))
-        return Rendered(image, raws, alpha_source, alpha_driver)
+        pictures, raws = self._decode(w, tuple(f[:batch] for f in features))
+        coarser = pictures[-2] if len(pictures) > 1 else None
+        return Rendered(pictures[-1], coarser, raws, alpha_source, alpha_driver)
 
     def read_motion(self, picture: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, motion_dim), float32."""
@@ -91,9 +94,8 @@ class Teacher(nn.Module):
         latent, features = self.model.enc.net_app(picture)
         return latent, features
 
-    def _decode(self, w: Tensor, features: tuple[Tensor, ...]) -> tuple[Tensor, list[Tensor]]:
-        image, raws = self.model.dec(w, features)
-        return image, raws
+    def _decode(self, w: Tensor, features: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
+        return self.model.dec.levels(w, features)
 
     def _tell(self, alpha: Tensor, theta: Tensor, oracle: Tensor) -> Tensor:
         if self.labels == 0:

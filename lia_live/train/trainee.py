@@ -44,8 +44,8 @@ class Trainee:
             else:
                 model.directions = label_directions(config.model.motion_dim)
                 self.teacher = Teacher(start(model), len(NAMES))
-        if base is not None and config.colours == "passed":
-            pass_colours(self.teacher.model)
+        if base is not None and config.colours != "learned":
+            pass_colours(self.teacher.model, coarser=config.colours == "filled")
         self.teacher = _placed(self.teacher, device)
         self.average = copy.deepcopy(self.teacher)
         self.joint: torch.optim.Optimizer
@@ -66,8 +66,10 @@ class Trainee:
             if self.size < stage.size:
                 self.teacher = _grown(self.teacher, stage.size)
                 self.average = _grown(self.average, stage.size)
-        if self._config.colours == "passed":
-            _hold_colours(self.teacher)
+        if self._config.colours != "learned":
+            _hold_colours(self.teacher, coarser=self._config.colours == "passed")
+        if self.is_recordable(stage):
+            self.teacher.model.dec.direction.hold()
         self.joint, self.single = _optimisers(self.teacher, stage)
         self._optimisers = {"joint": self.joint, "single": self.single}
         self.critic = self.critic_optimiser = None
@@ -86,6 +88,15 @@ class Trainee:
         for name, optimiser in self._optimisers.items():
             unpack_optimiser(name, optimiser, self._pending)
         self._pending = {}
+
+    def is_recordable(self, stage: Stage) -> bool:
+        """Whether joint steps may be replayed: on a CUDA device, labelled, and with nobody else learning.
+
+        The directions do not learn then; what the labels mean is told to the rest of the network.
+        """
+        return (
+            self._device.type == "cuda" and self.teacher.labels > 0 and not stage.losses.adversarial
+        )
 
     def end_stage(self) -> None:
         """Drop what belongs to the stage alone."""
@@ -141,8 +152,8 @@ class Trainee:
         average = copy.deepcopy(self.average).cpu()
         with _drawing(self._config.seed, "finish"):
             model = grow(average.folded() if average.labels else average.model, size)
-        if self._config.colours == "passed":
-            pass_colours(model)
+        if self._config.colours != "learned":
+            pass_colours(model, coarser=self._config.colours == "filled")
         model.directions = self.teacher.model.directions
         return model.eval()
 
@@ -220,14 +231,12 @@ def _placed(module: Placed, device: torch.device) -> Placed:
     return module
 
 
-def _hold_colours(teacher: Teacher) -> None:
-    """What colours pass through does not learn: the first layer, and every level's colour head."""
+def _hold_colours(teacher: Teacher, coarser: bool) -> None:
+    """What colours pass through does not learn: the first layer, the last level's colour head or (``coarser``) all."""
     model = teacher.model
-    for parameter in (
-        *model.enc.net_app.convs[0].parameters(),
-        *model.dec.to_rgbs.parameters(),
-    ):
-        parameter.requires_grad_(False)
+    heads = list(model.dec.to_rgbs)
+    for module in (model.enc.net_app.convs[0], *(heads if coarser else heads[-1:])):
+        module.requires_grad_(False)
 
 
 def _optimisers(teacher: Teacher, stage: Stage) -> tuple[torch.optim.Adam, torch.optim.Adam]:

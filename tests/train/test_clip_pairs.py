@@ -150,7 +150,7 @@ def test_what_one_frame_cannot_tell_is_marked(performed: Clips) -> None:
 
 def test_a_mirrored_pair_is_the_pair_in_a_mirror(performed: Clips) -> None:
     plain, flipped = (drawn(performed, 8, 64, mirror=share) for share in (0.0, 1.0))
-    for name in ("source", "target", "driver", "valid", "weights"):
+    for name in ("source", "target", "driver", "valid", "within", "weights"):
         assert torch.equal(getattr(flipped, name), getattr(plain, name).flip(3)), name
     across, down = plain.displacement.flip(3).unbind(1)
     assert torch.equal(flipped.displacement, torch.stack([-across, down], 1))

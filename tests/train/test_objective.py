@@ -20,7 +20,7 @@ from lia_live.train.teacher import ALPHA_GAIN, Rendered
 from tests.train import runs
 from tests.train.faces import drawn_portraits
 
-ALL = replace(runs.STAGE, losses=LossWeights(perceptual=0.5))
+ALL = replace(runs.STAGE, losses=LossWeights(perceptual=0.5, coarser=2.0))
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +41,15 @@ def rendered(count: int = 8, seed: int = 1) -> Rendered:
     def draw(*shape: int) -> Tensor:
         return torch.randn(count, *shape, generator=generator, requires_grad=True)
 
-    return Rendered(draw(3, 32, 32), [draw(3, r, r) for r in (8, 16, 32)], draw(20), draw(20))
+    raws = [draw(3, r, r) for r in (8, 16, 32)]
+    return Rendered(draw(3, 32, 32), draw(3, 16, 16), raws, draw(20), draw(20))
 
 
 def rows(out: Rendered, part: slice) -> Rendered:
     raws = [raw[part] for raw in out.raws]
-    return Rendered(out.image[part], raws, out.alpha_source[part], out.alpha_driver[part])
+    assert out.coarser is not None
+    alphas = out.alpha_source[part], out.alpha_driver[part]
+    return Rendered(out.image[part], out.coarser[part], raws, *alphas)
 
 
 @pytest.mark.parametrize("parts", [2, 4, 8])
@@ -57,7 +60,9 @@ def test_every_term_is_a_mean_over_samples(pairs: Pairs, parts: int) -> None:
     pieces = [
         joint_terms(rows(out, part), pairs.pick(part), ALL, 16, FixedFeatures()) for part in slices
     ]
-    expected = {"pixels", "gradients", "flow", "mask", "motion", "free", "perceptual"}
+    expected = {
+        "pixels", "gradients", "flow", "mask", "coarser", "motion", "free", "perceptual",
+    }  # fmt: skip
     assert whole.keys() == expected
     for name, value in whole.items():
         mean = torch.stack([piece[name] for piece in pieces]).mean().item()
@@ -107,6 +112,7 @@ def test_the_right_answer_costs_nothing(pairs: Pairs) -> None:
     pad = torch.zeros(8, 4)
     out = Rendered(
         pairs.target,
+        torch.zeros(8, 3, 16, 16),
         raws,
         torch.cat([pairs.theta_source * ALPHA_GAIN, pad], 1),
         torch.cat([pairs.theta_target * ALPHA_GAIN, pad], 1),
@@ -122,12 +128,24 @@ def test_the_right_answer_costs_nothing(pairs: Pairs) -> None:
 
 @pytest.mark.parametrize(
     ("off", "gone"),
-    [("flow", "flow"), ("mask", "mask"), ("motion", "motion"), ("free", "free")],
+    [(name, name) for name in ("flow", "mask", "coarser", "motion", "free")],
 )
 def test_a_weight_of_zero_turns_a_term_off(pairs: Pairs, off: str, gone: str) -> None:
     stage = replace(ALL, losses=replace(ALL.losses, **{off: 0.0}))
     assert gone not in joint_terms(rendered(), pairs, stage, 16, None)
     assert "perceptual" not in joint_terms(rendered(), pairs, stage, 16, None)
+
+
+def test_coarser_levels_may_colour_the_insides_of_mouths_alone(pairs: Pairs) -> None:
+    out = rendered()
+    joint_terms(out, pairs, ALL, 16, None)["coarser"].backward()
+    assert out.coarser is not None and out.coarser.grad is not None
+    within = pairs.within_at(16).expand(-1, 3, -1, -1)
+    assert (out.coarser.grad[within < 1] != 0).all()
+    assert (out.coarser.grad[within == 1] == 0).all()
+    performed = (pairs.known == 1).all(1)
+    assert within[performed].max() == 1, "some mouth is open wide enough to be seen here"
+    assert within[performed].mean() < 0.1
 
 
 def test_without_labels_no_motion_is_asked_for(pairs: Pairs) -> None:

@@ -14,7 +14,7 @@ from lia_live.train.paint import LightConfig
 from lia_live.train.pairs import Pairs
 from lia_live.train.performer import Performer, PerformerConfig
 from lia_live.train.schedule import Stage, TrainConfig, paper
-from lia_live.train.supply import LEAD, TILE, Supply, check_sharing, seeded
+from lia_live.train.supply import LEAD, Supply, check_sharing, seeded
 from tests.train import runs
 from tests.train.faces import drawn_portraits
 
@@ -91,7 +91,7 @@ def test_each_pair_is_used_about_as_often_as_asked() -> None:
     for fresh_every in (1, 2):
         made = counting(stage, replace(CONFIG, fresh_every=fresh_every), 24)
         used = 24 * stage.batch
-        assert made == pytest.approx(used / fresh_every + LEAD * TILE, abs=TILE)
+        assert made == pytest.approx(used / fresh_every + LEAD * CONFIG.tile, abs=CONFIG.tile)
 
 
 def test_a_resumed_run_performs_only_what_is_in_reach() -> None:

@@ -238,6 +238,22 @@ def test_passed_colours_are_held(from_base: bool) -> None:
     assert weights[:-1].abs().max() < 1e-4, "only the finest level shows anything"
 
 
+def test_filled_colours_hold_the_last_level_and_keep_what_coarser_ones_learned() -> None:
+    trainee = Trainee(replace(CONFIG, colours="filled"), CPU)
+    for number, stage in enumerate(CONFIG.stages[:2]):
+        trainee.begin_stage(stage, number)
+        before = {n: p.clone() for n, p in trainee.teacher.named_parameters()}
+        touch(trainee)
+        last = f".to_rgbs.{len(trainee.teacher.model.dec.to_rgbs) - 1}."
+        kept = {n for n, p in trainee.teacher.named_parameters() if torch.equal(p, before[n])}
+        assert kept == {n for n in before if last in n or "net_app.convs.0." in n}
+    average = trainee.average.model.dec.to_rgbs[-2].conv.parts()[0].weight
+    model = trainee.finished(trainee.size)
+    assert torch.equal(model.dec.to_rgbs[-2].conv.parts()[0].weight, average)
+    assert average.abs().max() > 0
+
+
 def test_what_starts_as_the_paper_does_has_no_colours_to_pass() -> None:
-    with pytest.raises(ConfigError, match="pass-through"):
-        replace(paper(), colours="passed")
+    for colours in ("passed", "filled"):
+        with pytest.raises(ConfigError, match="pass-through"):
+            replace(paper(), colours=colours)
