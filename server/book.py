@@ -7,7 +7,7 @@ import hmac
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lia_live_server.memory import give_back_freed_memory
+from lia_live.render.memory import give_back_freed_memory
 from lia_live_server.protocol import ProtocolError
 from lia_live_server.session import Session
 

@@ -1,7 +1,8 @@
-"""Keeping freed memory: a frame allocates and frees the same megabytes again and again.
+"""Freed memory: kept while frames are made, given back when much of it will not be needed again.
 
-glibc gives large blocks back to the system at once; fetching them anew costs about 3000 page faults, that is
-4 to 6 ms, a frame of the small network. The process keeps its highest level of memory instead, some 50 MB.
+A frame allocates and frees the same megabytes again and again. glibc gives large blocks back to the
+system at once; fetching them anew costs about 3000 page faults, that is 4 to 6 ms, a frame of the small network.
+The process keeps its highest level of memory instead, some 50 MB.
 """
 
 from __future__ import annotations
@@ -24,3 +25,13 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(_M_MMAP_THRESHOLD, _LARGEST_BLOCK)) and bool(
         mallopt(_M_TRIM_THRESHOLD, _KEPT)
     )
+
+
+def give_back_freed_memory() -> None:
+    """Takes some milliseconds and slows what allocates next: not for a loop. Any thread."""
+    if sys.platform != "linux":
+        return
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError):  # another C library, which does so by itself or not at all
+        return

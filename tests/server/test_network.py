@@ -11,8 +11,8 @@ import time
 import pytest
 
 from lia_live.engine.memory import resident_mb
+from lia_live.render.memory import give_back_freed_memory
 from lia_live_server import ServerConfig
-from lia_live_server.memory import give_back_freed_memory
 from tests.doubles import ScriptedRenderer
 from tests.server.harness import Client, PaintedCamera, PassThrough, RunningServer, joined
 from tests.server.painted import FACE, Ages, Moving, Open, counted, sized
