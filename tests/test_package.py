@@ -111,6 +111,8 @@ def test_every_module_imports_with_base_dependencies() -> None:
         "import lia_live, lia_live_server\n"
         "for package in (lia_live, lia_live_server):\n"
         "    for module in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
+        "        if module.name.endswith('.triton_kernels'):\n"  # Triton comes with torch for CUDA
+        "            continue\n"
         "        importlib.import_module(module.name)\n"
         "        print(module.name)\n"
     )

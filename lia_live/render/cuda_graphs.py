@@ -1,85 +1,142 @@
 """The two halves as CUDA graphs: hundreds of kernels, one launch.
 
-A graph reads and writes the very memory it was recorded with. So the crop, the coefficients and everything of an
+A graph reads and writes the very memory it was recorded with. So the crops, the coefficients and everything of an
 avatar are copied into buffers that stay, and an avatar switch is such a copy too: nothing is recorded anew.
-Belongs to one thread, as the renderer does.
+There is a graph for each of a few batch sizes, recorded when it is first needed; they share their memory, since one
+runs at a time. Belongs to one thread, as the renderer does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from lia_live.model.config import LIAConfig
-from lia_live.render.fast_synthesis import FastAvatar, FastSynthesis
-from lia_live.render.motion_encoder import MotionEncoder
-
 WARM_UP_RUNS = 3
 """Before recording: libraries choose their algorithms and take their workspace."""
+BATCHES = (1, 2, 4, 8, 16, 32)
+"""Sizes that are recorded; another number of frames runs as these, the last one filled up."""
+
+Encode = Callable[[Tensor], Tensor]
+"""(B, S, S, 3) uint8 -> (B, motion_dim)."""
+Synthesize = Callable[[Sequence[Tensor], Tensor], Tensor]
+"""The avatars' tensors, stacked, and (B, motion_dim) -> (B, S, S, 3) uint8."""
 
 
-class Recorded:
-    """``run`` of fixed tensors, recorded; a call runs it again and returns the same tensor with new content."""
+class OnDevice(Protocol):
+    """An avatar as its synthesis keeps it."""
 
-    def __init__(self, run: Callable[[], Tensor], device: torch.device) -> None:
-        aside = torch.cuda.Stream(device)  # recording must not begin on the stream in use
-        aside.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(aside):
-            for _ in range(WARM_UP_RUNS):
-                run()
-        torch.cuda.current_stream(device).wait_stream(aside)
-        self._graph = torch.cuda.CUDAGraph()
-        # thread_local: another thread may load an avatar, and so allocate, while this one records
-        how = torch.cuda.graph(self._graph, capture_error_mode="thread_local")
-        with torch.cuda.device(device), how:
-            self._found = run()
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that it holds, in an order that is the same for every avatar of a synthesis."""
+        ...
 
-    def __call__(self) -> Tensor:
-        self._graph.replay()
-        return self._found
+
+class Recorder:
+    """Records for one device, in the arithmetic of one precision."""
+
+    def __init__(self, device: torch.device, *, exact: bool) -> None:
+        """``exact``: fp32 as it is written; without it, cuDNN rounds what it multiplies to 10 bits (TF32)."""
+        self.device, self._exact = device, exact
+        self._pool: Any = None
+
+    def record(self, run: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        """``run`` of fixed tensors; a call runs it again and returns the same tensor with new content."""
+        with (
+            torch.cuda.device(self.device),
+            torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=not self._exact),
+        ):
+            aside = torch.cuda.Stream(self.device)  # recording must not begin on the stream in use
+            aside.wait_stream(torch.cuda.current_stream(self.device))
+            with torch.cuda.stream(aside):
+                for _ in range(WARM_UP_RUNS):
+                    run()
+            torch.cuda.current_stream(self.device).wait_stream(aside)
+            graph = torch.cuda.CUDAGraph()
+            # thread_local: another thread may load an avatar, and so allocate, while this one records
+            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+                found = run()
+        self._pool = graph.pool()
+
+        def again() -> Tensor:
+            graph.replay()
+            return found
+
+        return again
 
 
 class RecordedEncoder:
-    """``MotionEncoder`` for (N, S, S, 3) uint8 on the device, one crop after the other."""
+    """``encode`` for any number of crops."""
 
-    def __init__(self, encoder: MotionEncoder, config: LIAConfig, device: torch.device) -> None:
-        side = config.size
-        self._crop = torch.zeros((1, side, side, 3), dtype=torch.uint8, device=device)
-        self._run = Recorded(lambda: encoder(self._crop), device)
-        self._motion_dim = config.motion_dim
+    def __init__(self, encode: Encode, recorder: Recorder, size: int, motion_dim: int) -> None:
+        self._encode, self._recorder = encode, recorder
+        self._size, self._motion_dim = size, motion_dim
+        self._recorded: dict[int, tuple[Tensor, Callable[[], Tensor]]] = {}
 
-    def __call__(self, pixels: Tensor) -> Tensor:
-        alpha = torch.empty((len(pixels), self._motion_dim), device=pixels.device)
-        for row, crop in zip(alpha, pixels, strict=True):
-            self._crop[0].copy_(crop)
-            row.copy_(self._run()[0])
-        return alpha
+    def __call__(self, pixels: Tensor, alpha: Tensor) -> None:
+        """(N, S, S, 3) uint8, pinned, -> ``alpha`` (N, motion_dim), pinned. Nothing is waited for."""
+        for start, count, batch in batches(len(pixels)):
+            crops, run = self._recorded.get(batch) or self._record(batch)
+            crops[:count].copy_(pixels[start : start + count], non_blocking=True)
+            alpha[start : start + count].copy_(run()[:count], non_blocking=True)
+
+    def _record(self, batch: int) -> tuple[Tensor, Callable[[], Tensor]]:
+        shape = (batch, self._size, self._size, 3)
+        crops = torch.zeros(shape, dtype=torch.uint8, device=self._recorder.device)
+        recorded = crops, self._recorder.record(lambda: self._encode(crops))
+        self._recorded[batch] = recorded
+        return recorded
 
 
 class RecordedSynthesis:
-    """``FastSynthesis`` of any of its avatars; recorded when the first one is rendered."""
+    """``synthesize`` for any number of frames, each of any avatar."""
 
-    def __init__(self, synthesis: FastSynthesis, config: LIAConfig, device: torch.device) -> None:
-        self._synthesis, self._device = synthesis, device
-        self._alpha = torch.zeros(config.motion_dim, device=device)
-        self._buffers: FastAvatar | None = None
-        self._run: Recorded | None = None
-        self._on_stage: FastAvatar | None = None
+    def __init__(self, synthesize: Synthesize, recorder: Recorder, motion_dim: int) -> None:
+        self._synthesize, self._recorder, self._motion_dim = synthesize, recorder, motion_dim
+        self._stages: dict[int, _Stage] = {}
 
-    def __call__(self, avatars: Sequence[FastAvatar], alpha: Tensor, pictures: Tensor) -> None:
-        """(N, motion_dim) -> ``pictures`` (N, S, S, 3) uint8, all on the device. Nothing is waited for."""
-        for avatar, row, picture in zip(avatars, alpha, pictures, strict=True):
-            self._alpha.copy_(row)
-            picture.copy_(self._recorded(avatar)())
+    def __call__(self, avatars: Sequence[OnDevice], alpha: Tensor, pictures: Tensor) -> None:
+        """``alpha`` (N, motion_dim), pinned, -> ``pictures`` (N, S, S, 3) uint8, pinned. Nothing is waited for."""
+        for start, count, batch in batches(len(avatars)):
+            wanted = avatars[start : start + count]
+            stage = self._stages.get(batch)
+            if stage is None:
+                stage = _Stage(batch, wanted[0], self._synthesize, self._recorder, self._motion_dim)
+                self._stages[batch] = stage
+            found = stage(wanted, alpha[start : start + count])
+            pictures[start : start + count].copy_(found, non_blocking=True)
 
-    def _recorded(self, avatar: FastAvatar) -> Recorded:
-        if self._buffers is None or self._run is None:
-            buffers = self._buffers = avatar.copy()
-            self._run = Recorded(lambda: self._synthesis(buffers, self._alpha), self._device)
-        elif avatar is not self._on_stage:
-            for kept, given in zip(self._buffers.tensors, avatar.tensors, strict=True):
-                kept.copy_(given)
-        self._on_stage = avatar
-        return self._run
+
+class _Stage:
+    """Room for a batch of avatars, and the graph that reads it."""
+
+    def __init__(
+        self, batch: int, avatar: OnDevice, synthesize: Synthesize, recorder: Recorder, motion_dim: int
+    ) -> None:  # fmt: skip
+        """``avatar``: fills the whole room at first."""
+        self._alpha = torch.zeros((batch, motion_dim), device=recorder.device)
+        self._room = [torch.stack([tensor] * batch) for tensor in avatar.tensors]
+        self._there: list[OnDevice] = [avatar] * batch
+        self._run = recorder.record(lambda: synthesize(self._room, self._alpha))
+
+    def __call__(self, avatars: Sequence[OnDevice], alpha: Tensor) -> Tensor:
+        """At most a batch of them -> one picture for each."""
+        for slot, avatar in enumerate(avatars):
+            if self._there[slot] is not avatar:
+                for room, given in zip(self._room, avatar.tensors, strict=True):
+                    room[slot].copy_(given)
+                self._there[slot] = avatar
+        self._alpha[: len(alpha)].copy_(alpha, non_blocking=True)
+        return self._run()[: len(alpha)]
+
+
+def batches(count: int) -> Iterator[tuple[int, int, int]]:
+    """``count`` frames as parts: (first, number of frames, size of the graph)."""
+    start = 0
+    while start < count:
+        left = count - start
+        batch = next((size for size in BATCHES if size >= left), BATCHES[-1])
+        yield start, min(left, batch), batch
+        start += batch

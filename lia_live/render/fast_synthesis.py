@@ -7,6 +7,7 @@ them already projected to three channels. Per frame: the rest.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -56,11 +57,6 @@ class FastAvatar:
     def bytes_held(self) -> int:
         return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors)
 
-    def copy(self) -> FastAvatar:
-        """The same in memory of its own."""
-        start, styles, *features = (tensor.clone() for tensor in self.tensors)
-        return FastAvatar(self.owner, start, styles, tuple(features))
-
 
 class FastSynthesis:
     """The decoder for live use. ``dtype``: of the 3x3 convolutions only."""
@@ -106,6 +102,14 @@ class FastSynthesis:
         """(motion_dim,) float32 -> (S, S, 3) uint8 RGB, on the device."""
         colour = self.planes(avatar, alpha)[3:]
         return colour.clamp_(0, 255).round_().to(torch.uint8).permute(1, 2, 0)
+
+    def stacked(self, avatars: Sequence[Tensor], alpha: Tensor) -> Tensor:
+        """Avatars' ``tensors``, stacked, (B, motion_dim) -> (B, S, S, 3) uint8, one after the other."""
+        found = []
+        for row, *held in zip(alpha, *avatars, strict=True):
+            start, styles, *features = held
+            found.append(self(FastAvatar(self, start, styles, tuple(features)), row))
+        return torch.stack(found)
 
     def planes(self, avatar: FastAvatar, alpha: Tensor) -> Tensor:
         """(motion_dim,) -> (6, S, S): raw flow x and y (doubled), raw mask, red, green, blue in 0..255."""

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lia_live.errors import ConfigError
 from lia_live.frame import Pixels
 from lia_live.model.config import LIAConfig
 from lia_live.model.lia import LIA, Look
 from lia_live.render.checks import check_alpha, check_crops, check_look, own
-from lia_live.render.cuda_graphs import RecordedEncoder, RecordedSynthesis
+from lia_live.render.cuda_graphs import (
+    OnDevice,
+    RecordedEncoder,
+    RecordedSynthesis,
+    Recorder,
+    Synthesize,
+)
 from lia_live.render.fast_synthesis import FastAvatar, FastSynthesis
+from lia_live.render.fused import fused_works
+from lia_live.render.fused_encoder import FusedEncoder
+from lia_live.render.fused_synthesis import FusedAvatar, FusedSynthesis
 from lia_live.render.interface import Alpha, LoadedAvatar
 from lia_live.render.kernels import onednn_works
 from lia_live.render.motion_encoder import MotionEncoder
@@ -54,14 +65,24 @@ class TorchRenderer:
         self.device = str(self._device)
         dtype = TYPES[precision]
         fused = onednn_works(self._device, dtype)
+        self._graphs: tuple[RecordedEncoder, RecordedSynthesis] | None = None
+        self._encoder: MotionEncoder | FusedEncoder
+        self._synthesis: FastSynthesis | FusedSynthesis
         with torch.inference_mode():
-            self._encoder = MotionEncoder(model, self._device, dtype, fused)
-            self._synthesis = FastSynthesis(model, self._device, dtype, fused)
-            self._graphs: tuple[RecordedEncoder, RecordedSynthesis] | None = None
+            if os.environ.get("LIA_LIVE_GPU") != "plain" and fused_works(self._device):
+                self._encoder = FusedEncoder(model, self._device, dtype)
+                self._synthesis = FusedSynthesis(model, self._device, dtype)
+                synthesize: Synthesize = self._synthesis
+            else:
+                self._encoder = MotionEncoder(model, self._device, dtype, fused)
+                self._synthesis = FastSynthesis(model, self._device, dtype, fused)
+                synthesize = self._synthesis.stacked
             if self._device.type == "cuda":
+                recorder = Recorder(self._device, exact=dtype == torch.float32)
+                size, motion_dim = model.config.size, model.config.motion_dim
                 self._graphs = (
-                    RecordedEncoder(self._encoder, model.config, self._device),
-                    RecordedSynthesis(self._synthesis, model.config, self._device),
+                    RecordedEncoder(self._encoder, recorder, size, motion_dim),
+                    RecordedSynthesis(synthesize, recorder, motion_dim),
                 )
 
     @property
@@ -79,9 +100,14 @@ class TorchRenderer:
     def encode_motion(self, crops: Pixels) -> Alpha:
         check_crops(crops, self.config)
         self._claim_threads()
-        pixels = torch.from_numpy(np.require(crops, requirements=["C", "W"])).to(self._device)
-        encode = self._encoder if self._graphs is None else self._graphs[0]
-        alpha: NDArray[np.float32] = encode(pixels).cpu().numpy()
+        pixels = torch.from_numpy(np.require(crops, requirements=["C", "W"]))
+        if self._graphs is None:
+            alpha: NDArray[np.float32] = self._encoder(pixels.to(self._device)).cpu().numpy()
+            return alpha
+        found = _pinned((len(crops), self.config.motion_dim), torch.float32)
+        self._graphs[0](pixels.pin_memory(), found)
+        torch.cuda.current_stream(self._device).synchronize()
+        alpha = found.numpy()
         return alpha
 
     @torch.inference_mode()
@@ -89,21 +115,32 @@ class TorchRenderer:
         check_alpha(alpha, len(avatars), self.config)
         self._claim_threads()
         given = np.require(alpha, np.float32, ["C", "W"])  # torch warns of what it may not write to
-        rows = torch.from_numpy(given).to(self._device)
+        rows = torch.from_numpy(given)
         size = self.config.size
-        pictures = torch.empty(
-            (len(avatars), size, size, 3), dtype=torch.uint8, device=self._device
-        )
-        fast = [own(avatar, FastAvatar, self._synthesis) for avatar in avatars]
+        shape = (len(avatars), size, size, 3)
         if self._graphs is None:
+            assert isinstance(self._synthesis, FastSynthesis)
             # One after the other: on a cpu a batch gains nothing, and each has its own modulated weights.
-            for avatar, row, picture in zip(fast, rows, pictures, strict=True):
+            fast = [own(avatar, FastAvatar, self._synthesis) for avatar in avatars]
+            pictures = torch.empty(shape, dtype=torch.uint8, device=self._device)
+            for avatar, row, picture in zip(fast, rows.to(self._device), pictures, strict=True):
                 picture.copy_(self._synthesis(avatar, row))
+            pictures = pictures.cpu()
         else:
-            self._graphs[1](fast, rows, pictures)
-        found: Pixels = pictures.cpu().numpy()
+            fused = isinstance(self._synthesis, FusedSynthesis)
+            kind: type[FusedAvatar | FastAvatar] = FusedAvatar if fused else FastAvatar
+            loaded: list[OnDevice] = [own(avatar, kind, self._synthesis) for avatar in avatars]
+            pictures = _pinned(shape, torch.uint8)
+            self._graphs[1](loaded, rows.pin_memory(), pictures)
+            torch.cuda.current_stream(self._device).synchronize()
+        found: Pixels = pictures.numpy()
         return found
 
     def _claim_threads(self) -> None:
         if self._device.type == "cpu" and torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
+
+
+def _pinned(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Memory of the cpu that a GPU writes to by itself; torch keeps what is freed for the next one."""
+    return torch.empty(shape, dtype=dtype, pin_memory=True)
