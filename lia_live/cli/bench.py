@@ -39,6 +39,11 @@ def _add_arguments(parser: Parser) -> None:
         "--json", action="store_true", default=False, help="print the numbers instead of tables"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="for bench.html and bench.json")
+    parser.add_argument(
+        "--faces", type=Path, metavar="FILE.npz",
+        help="the faces, cut on another machine, where this one lacks decoder or tracker; written "
+             "if it is not there",
+    )  # fmt: skip
     add_model_flags(parser)
 
 
@@ -57,7 +62,7 @@ def _execute(flags: argparse.Namespace, interrupts: Interrupts) -> int:
         from lia_live.cli.status import StatusLine
         from lia_live.evaluate.bench import BenchConfig, bench, known_engines
         from lia_live.evaluate.bench_report import as_json, as_text, write_report
-        from lia_live.evaluate.report import make_folder
+        from lia_live.evaluate.page import make_folder
 
     config = BenchConfig.quick(parts, threads) if flags.quick else BenchConfig(parts, threads)
     if out is not None:
@@ -75,6 +80,7 @@ def _execute(flags: argparse.Namespace, interrupts: Interrupts) -> int:
                 DEMO_DRIVER,
                 _words(settings),
                 quick=flags.quick,
+                faces=given.get("faces"),
                 engines=known_engines(model, settings.engine),
                 say=_saying(line, interrupts),
             )

@@ -60,7 +60,8 @@ def _execute(flags: argparse.Namespace, interrupts: Interrupts) -> int:
         from lia_live.evaluate.clips import find_clips, find_pictures
         from lia_live.evaluate.evaluation import EvaluateConfig, evaluate
         from lia_live.evaluate.nets import Nets
-        from lia_live.evaluate.report import as_text, make_folder, write_report
+        from lia_live.evaluate.page import make_folder
+        from lia_live.evaluate.report import as_text, write_report
         from lia_live.evaluate.summary import as_json
 
     told = {name: given[name] for name in ("limit_frames", "sources") if name in given}

@@ -10,8 +10,9 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
@@ -19,7 +20,6 @@ import torch
 
 from lia_live.errors import ConfigError, MediaError
 from lia_live.evaluate.bench_loop import LoopFigures, measure_loop
-from lia_live.evaluate.bench_media import SIZE, MediaCost, measure_media
 from lia_live.evaluate.bench_model import Backend, ModelFigures, Reference, best_of, measure_model
 from lia_live.evaluate.machine import (
     BUSY_CORES,
@@ -32,13 +32,17 @@ from lia_live.evaluate.machine import (
 )
 from lia_live.evaluate.recipe import fill_by_recipe
 from lia_live.frame import Pixels
-from lia_live.io import VideoFileSink, VideoReader
 from lia_live.model import LIA, LIAConfig
+from lia_live.model.weights_file import write_atomically
 from lia_live.render import available
-from lia_live.track import open_tracker
+
+if TYPE_CHECKING:
+    from lia_live.evaluate.bench_media import MediaCost
 
 PARTS: Final = ("full-size", "default", "live", "media")
 CLIP_FPS: Final = 30.0
+GPU_MATMUL_SIDE: Final = 8192
+"""At least: a GPU is done with smaller ones before it is busy all over."""
 LOOKED_AT: Final = 3
 """Every so many frames of the driver's clip are looked at: neighbours are alike."""
 SPREAD: Final = (90, 100, 110)
@@ -108,6 +112,8 @@ class Machine:
     python: str
     torch: str
     device: str
+    gpu: str
+    """Its name where the networks ran on one; else empty."""
     threads: int
     matmul_bf16_tflops: float
     """torch's own product of two large matrices, ``threads`` threads."""
@@ -159,38 +165,37 @@ def bench(
     *,
     quick: bool = False,
     engines: Sequence[tuple[str, str]] | None = None,
+    faces: Path | None = None,
     say: Say = lambda text: None,
 ) -> Bench:
     """Measure. ``model``: the weights called "default"; ``avatar``: a portrait; ``driver``: a clip of a face.
 
     ``model_flags``: what names the same weights on the command line of ``lia-live run``. ``engines``: (engine,
-    precision) to try; None: all that this machine has. Takes minutes. Raises ``MediaError``, ``DeviceError``.
+    precision) to try; None: all that this machine has. ``faces``: a file with the portrait and the driver's face as
+    they were cut (``cut_faces``), for a machine that can neither decode nor track; written if it is not there.
+    Takes minutes. Raises ``MediaError``, ``DeviceError``, ``StorageError``.
     """
-    from lia_live.avatar import Avatar
-
     began = time.perf_counter()
     before = others_now()
     watch = Watch()
     threads = config.threads or usable_cores()
     device = model.dec.direction.weight.device
     say("preparing")
+    side = config.matmul_side if device.type == "cpu" else max(config.matmul_side, GPU_MATMUL_SIDE)
     matmuls = {
-        "bf16": Matmul(torch.bfloat16, device, threads, config.matmul_side),
-        "fp32": Matmul(torch.float32, device, threads, config.matmul_side),
+        "bf16": Matmul(torch.bfloat16, device, threads, side),
+        "fp32": Matmul(torch.float32, device, threads, side),
     }
-    source = Avatar.from_image(avatar, model).with_consent("permission")
     most = max(config.full_rounds, config.default_rounds)
-    crops = driver_crops(driver, model, most)
+    portrait, crops = cut_faces(avatar, driver, model, most, faces)
     engines = known_engines(model) if engines is None else engines
     figures: list[ModelFigures] = []
 
     def rounds(name: str, network: LIA, count: int) -> None:
         size = network.config.size
         chosen = np.stack([_sized(crop, size) for crop in spread(crops, count)])
-        portrait = _sized(source.crop, size)
-        figures.append(
-            measure_model(name, network, portrait, chosen, engines, threads, matmuls, say)
-        )
+        source = _sized(portrait, size)
+        figures.append(measure_model(name, network, source, chosen, engines, threads, matmuls, say))
 
     if "full-size" in config.parts:
         say("full-size: drawing the weights")
@@ -207,10 +212,14 @@ def bench(
         if not {"live", "media"}.isdisjoint(config.parts):
             camera_clip(driver, clip)
         if "media" in config.parts:
+            from lia_live.evaluate.bench_media import measure_media
+
             media = measure_media(clip, crops, model.config, config.media_rounds, say)
         if "live" in config.parts:
+            from lia_live.avatar import Avatar
+
             bundle = Path(folder, "bench.avatar")
-            source.save(bundle)
+            Avatar.from_image(avatar, model).with_consent("permission").save(bundle)
             live, beside = measure_loop(
                 bundle, clip, model_flags, config.live_seconds, config.live_repeats, watch, say
             )
@@ -224,6 +233,7 @@ def bench(
         python=platform.python_version(),
         torch=torch.__version__,
         device=str(device),
+        gpu=torch.cuda.get_device_name(device) if device.type == "cuda" else "",
         threads=threads,
         matmul_bf16_tflops=round(matmuls["bf16"].tflops, 4),
         matmul_fp32_tflops=round(matmuls["fp32"].tflops, 4),
@@ -251,11 +261,32 @@ def known_engines(model: LIA, engine: str = "auto") -> list[tuple[str, str]]:
     return wanted or [(engine, "fp32")]  # opening it says what is missing
 
 
+def cut_faces(
+    avatar: Path, driver: Path, model: LIA, count: int, kept: Path | None
+) -> tuple[Pixels, Pixels]:
+    """The portrait (S, S, 3) and ``count`` of the driver's crops (N, S, S, 3). ``kept``: read if it is there."""
+    if kept is not None and kept.exists():
+        with np.load(kept, allow_pickle=False) as file:
+            return file["portrait"], np.stack(spread(file["crops"], count))
+    from lia_live.avatar import Avatar
+
+    portrait = Avatar.from_image(avatar, model).crop
+    crops = driver_crops(driver, model, count)
+    if kept is not None:
+        content = BytesIO()
+        np.savez_compressed(content, portrait=portrait, crops=crops)
+        write_atomically(kept, content.getvalue())
+    return portrait, crops
+
+
 def driver_crops(driver: Path, model: LIA, count: int) -> Pixels:
     """The driver's face as the live loop cuts it, ``count`` frames at most spread over the clip: (N, S, S, 3).
 
     Raises ``MediaError`` where no face is found in it.
     """
+    from lia_live.io import VideoReader
+    from lia_live.track import open_tracker
+
     tracker = open_tracker(model.config.framing, model.config.size)
     found: list[Pixels] = []
     try:
@@ -280,6 +311,9 @@ def spread(items: Sequence[Pixels] | Pixels, count: int) -> list[Pixels]:
 
 def camera_clip(driver: Path, path: Path) -> None:
     """The driver's clip as a webcam would show it: 1280x720 at 30 frames a second, H.264."""
+    from lia_live.evaluate.bench_media import SIZE
+    from lia_live.io import VideoFileSink, VideoReader
+
     width, height = SIZE
     with VideoReader(driver) as reader:
         sink = VideoFileSink(path, SIZE, CLIP_FPS, preset="veryfast")

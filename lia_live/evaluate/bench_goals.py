@@ -1,4 +1,4 @@
-"""What this project wants of a two-core laptop with matrix units (AMX), beside what was measured."""
+"""What this project wants of a two-core laptop with matrix units (AMX), or of a GPU, beside what was measured."""
 
 from __future__ import annotations
 
@@ -43,6 +43,14 @@ def goals(bench: Bench) -> list[Goal]:
     def want(of: str, what: str, measured: float, unit: str, wanted: float, at_most: bool) -> None:
         found.append(Goal(of, what, measured, unit, wanted, at_most))
 
+    if bench.machine.gpu:
+        best = best_of(bench.backends, "full-size")
+        if best is not None:
+            name = f"{best.name} {best.precision}"
+            want("full-size, best", f"frame p50 ({name})", best.frame_ms_p50, "ms", 2, True)
+            want("full-size, best", f"batches of {best.batch}", best.batch_fps, "fps", 3000, False)
+            want("full-size, best", "PSNR to fp32", best.psnr_db, "dB", ENOUGH_DB, False)
+        return found
     exact = _exact(bench)
     if exact is not None:
         want(

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from lia_live.errors import StorageError
 from lia_live.evaluate.bars import bars
 from lia_live.evaluate.chart import chart
 from lia_live.frame import Pixels
@@ -178,3 +179,26 @@ def _data_uri(picture: Pixels) -> str:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def make_folder(folder: Path) -> None:
+    """The folder of the report. Raises ``StorageError`` where it cannot be made or written to."""
+    import tempfile
+
+    try:
+        folder.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except FileExistsError:
+        raise StorageError(
+            f"{folder} is a file, not a folder", "name a folder after --out"
+        ) from None
+    except FileNotFoundError:
+        raise StorageError(
+            f"there is no folder {folder.parent}", f"create it: mkdir -p {folder.parent}"
+        ) from None
+    except OSError as error:
+        raise StorageError(
+            f"{folder} cannot be written to ({error.strerror})",
+            "name another folder after --out, or change its permissions",
+        ) from error

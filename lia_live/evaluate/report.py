@@ -7,15 +7,14 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from lia_live.errors import StorageError
 from lia_live.evaluate.cases import Case
 from lia_live.evaluate.evaluation import MOVING_AKD_PX, Evaluation
 from lia_live.evaluate.movement import MOVEMENTS, UNITS
-from lia_live.evaluate.page import Page
+from lia_live.evaluate.page import Page, make_folder
 from lia_live.evaluate.published import DIFFERENCE
 from lia_live.evaluate.summary import as_json
+from lia_live.evaluate.table import Table
 from lia_live.evaluate.tables import (
-    Table,
     clip_table,
     cross_tables,
     missing_table,
@@ -58,29 +57,6 @@ def write_report(evaluation: Evaluation, folder: Path) -> tuple[Path, Path]:
     write_atomically(numbers, (json.dumps(as_json(evaluation), indent=1) + "\n").encode())
     build_page(evaluation).save(page)
     return page, numbers
-
-
-def make_folder(folder: Path) -> None:
-    """The folder of the report. Raises ``StorageError`` where it cannot be made or written to."""
-    import tempfile
-
-    try:
-        folder.mkdir(exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except FileExistsError:
-        raise StorageError(
-            f"{folder} is a file, not a folder", "name a folder after --out"
-        ) from None
-    except FileNotFoundError:
-        raise StorageError(
-            f"there is no folder {folder.parent}", f"create it: mkdir -p {folder.parent}"
-        ) from None
-    except OSError as error:
-        raise StorageError(
-            f"{folder} cannot be written to ({error.strerror})",
-            "name another folder after --out, or change its permissions",
-        ) from error
 
 
 def as_text(evaluation: Evaluation) -> str:

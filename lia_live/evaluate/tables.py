@@ -4,44 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from lia_live.evaluate.cases import Case
 from lia_live.evaluate.evaluation import MOVING_AKD_PX, Evaluation
 from lia_live.evaluate.movement import LEAST_SD, MOVEMENTS, UNITS
-from lia_live.evaluate.page import is_number, shown
 from lia_live.evaluate.published import CROSS, CROSS_HEADERS, SAME, SAME_HEADERS
 from lia_live.evaluate.summary import flat, groups, means
-
-Cell = str | float | None
+from lia_live.evaluate.table import Cell, Table
 
 GROUPS = {
     "moving": f"moving clips (static copy off by {MOVING_AKD_PX:g} px or more)",
     "still": f"nearly still clips (static copy off by less than {MOVING_AKD_PX:g} px)",
 }
-
-
-@dataclass(frozen=True)
-class Table:
-    """Headers and as many cells a row."""
-
-    caption: str
-    headers: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-
-    def text(self) -> str:
-        """For a terminal: columns padded, numbers to the right."""
-        lines = [list(self.headers), *([shown(cell) for cell in row] for row in self.rows)]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        words = [not all(is_number(row[i]) for row in self.rows) for i in range(len(widths))]
-        padded = [
-            "  ".join(
-                cell.ljust(width) if word else cell.rjust(width)
-                for cell, width, word in zip(line, widths, words, strict=True)
-            ).rstrip()
-            for line in lines
-        ]
-        return "\n".join([self.caption, *("  " + line for line in padded)])
 
 
 def same_tables(evaluation: Evaluation) -> list[Table]:

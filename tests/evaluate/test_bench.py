@@ -18,7 +18,7 @@ from lia_live.cli.assets import DEMO_AVATAR
 from lia_live.errors import ConfigError, DeviceError
 from lia_live.evaluate import bench_report
 from lia_live.evaluate.bars import bars
-from lia_live.evaluate.bench import Bench, BenchConfig, Machine, bench, camera_clip
+from lia_live.evaluate.bench import Bench, BenchConfig, Machine, bench, camera_clip, cut_faces
 from lia_live.evaluate.bench_goals import goals
 from lia_live.evaluate.bench_loop import LoopRun, busy_core, loop_figures, measure_loop, run_once
 from lia_live.evaluate.bench_model import Backend, alpha_error, best_of
@@ -113,7 +113,7 @@ def test_the_page_shows_bars_and_the_same_tables(tiny_bench: Bench, tmp_path) ->
 
 
 def machine(before: float = 0.0, during: float = 0.0) -> Machine:
-    return Machine("a cpu", 2, [], "Linux", "3.11", "2", "cpu", 2, 1.0, 0.5, before, during)
+    return Machine("a cpu", 2, [], "Linux", "3.11", "2", "cpu", "", 2, 1.0, 0.5, before, during)
 
 
 def test_a_busy_machine_is_said_aloud() -> None:
@@ -253,7 +253,7 @@ def test_a_run_that_was_interrupted_is_no_failure(driver: Path, tmp_path: Path) 
 
 def exact(model: str, speedup: float) -> Backend:
     return Backend(
-        model, "torch", "fp32", 1, "cpu", 1.0, 1.0, 2.0, 3.0, 2.0, 99.0, 99.0, 0, 0.0, 0.5, "fp32",
+        model, "torch", "fp32", 1, "cpu", 1.0, 1.0, 2.0, 3.0, 2.0, 4, 500.0, 0.5, 99.0, 99.0, 0, 0.0, 0.5, "fp32",
         speedup, 10, 1.0, 1.0,
     )  # fmt: skip
 
@@ -283,3 +283,19 @@ def test_bars_are_as_long_as_their_values() -> None:
         for part in [part.split('width="')[1]]
     ]
     assert widths[0] == pytest.approx(2 * widths[1]) and widths[2] == 0
+
+
+def test_a_gpu_has_goals_of_its_own() -> None:
+    card = replace(machine(), gpu="a card", device="cuda:0")
+    best = replace(exact("full-size", 300.0), precision="fp16", batch=32, batch_fps=3100.0)
+    done = Bench(card, "w", False, backends=[best])
+    assert [g.met for g in goals(done)] == [True, True, True]
+    assert "an H200" in bench_report.as_text(done) and "a card" in bench_report.as_text(done)
+
+
+def test_faces_are_cut_once_and_read_where_nothing_can_be_cut(driver: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "faces.npz"
+    cut = cut_faces(DEMO_AVATAR, driver, tiny_model(), 3, kept)
+    none = tmp_path / "none"
+    read = cut_faces(none, none, tiny_model(), 3, kept)
+    assert all(np.array_equal(a, b) for a, b in zip(cut, read, strict=True))
