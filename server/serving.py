@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -21,6 +22,7 @@ from starlette.applications import Starlette
 
 from lia_live.errors import ConfigError, DeviceError
 from lia_live_server.app import server_of
+from lia_live_server.http_front import HttpFront
 from lia_live_server.parts import Server
 from lia_live_server.protocol import MESSAGE_BYTES
 
@@ -44,6 +46,8 @@ class Bind:
     """How long the first signal leaves running sessions; 0 to 3600."""
     ping_s: float = 10.0
     """A half-open socket is noticed after two of these."""
+    request_s: float = 10.0
+    """The head of an HTTP request has come by then, or the connection is cut."""
 
     @property
     def secure(self) -> bool:
@@ -57,7 +61,7 @@ def uvicorn_config(app: Starlette, bind: Bind) -> uvicorn.Config:
         app,
         host=bind.host,
         port=bind.port,
-        http="h11",
+        http=partial(HttpFront, request_s=bind.request_s),  # type: ignore[arg-type]  # it is only called
         ws="websockets-sansio",
         # Twice the limit: up to there the application answers with an error before it closes.
         ws_max_size=2 * MESSAGE_BYTES,
@@ -68,7 +72,7 @@ def uvicorn_config(app: Starlette, bind: Bind) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_keep_alive=10,
+        timeout_keep_alive=5,
         timeout_graceful_shutdown=1,
         ssl_certfile=None if bind.certificate is None else str(bind.certificate),
         ssl_keyfile=None if bind.key is None else str(bind.key),

@@ -62,6 +62,7 @@ class RunningServer:
         tracker: Callable[[], Any] | None = None,
         drain_s: float = 0.0,
         ping_s: float = 10.0,
+        request_s: float = 10.0,
         **more: Any,
     ) -> None:
         self.config = config or ServerConfig()
@@ -81,7 +82,7 @@ class RunningServer:
             **more,
         )
         self.stop = Stop()
-        self._bind = Bind(port=0, drain_s=drain_s, ping_s=ping_s)
+        self._bind = Bind(port=0, drain_s=drain_s, ping_s=ping_s, request_s=request_s)
         self._ready = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="test-server", daemon=True)
