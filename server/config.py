@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from lia_live.engine.policy_config import PolicyConfig
 from lia_live.errors import ConfigError
 
 SIDES_PX = (128, 1024)
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def name_of(host: str) -> str:
+    """The host of ``host:port``, without brackets; "" for what is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,11 @@ class ServerConfig:
                 raise ConfigError(
                     f"{origin!r} is no origin",
                     "write scheme, host and port only: https://example.org:8443",
+                )
+            if self.token is None and name_of(rest) not in LOOPBACK_NAMES:
+                raise ConfigError(
+                    f"visitors of {origin} could come in without a token",
+                    "add one (--token-file, or $LIA_LIVE_TOKEN), or leave that origin out",
                 )
 
     @property

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from lia_live.interfaces import Clock
-from lia_live_server.config import LOOPBACK_NAMES, ServerConfig
+from lia_live_server.config import LOOPBACK_NAMES, ServerConfig, name_of
+from lia_live_server.protocol import ProtocolError
 
 MOST_PEERS = 4096
 """Addresses whose rate is remembered; the one unseen for longest is forgotten first."""
@@ -23,14 +24,17 @@ class Bucket:
         self._burst, self._per_s = burst, per_s
         self._left, self._at = burst, now
 
-    def take(self, now: float, count: float = 1.0) -> float:
-        """0.0 and ``count`` taken, or the seconds until there is enough (nothing is taken)."""
+    def wait(self, now: float) -> float:
+        """Seconds until there is one, or 0.0. Nothing is taken."""
         self._left = min(self._burst, self._left + max(0.0, now - self._at) * self._per_s)
         self._at = now
-        if self._left >= count:
-            self._left -= count
-            return 0.0
-        return (count - self._left) / self._per_s
+        return max(0.0, (1.0 - self._left) / self._per_s)
+
+    def take(self, now: float) -> float:
+        """0.0 and one taken, or the seconds until there is one (nothing is taken)."""
+        wait = self.wait(now)
+        self._left -= wait == 0.0
+        return wait
 
 
 class RateLimit:
@@ -40,9 +44,14 @@ class RateLimit:
         self._burst, self._per_s, self._clock = burst, per_s, clock
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
 
+    def wait(self, peer: str) -> float:
+        """How many seconds ``peer`` has to wait, or 0.0; nothing is taken."""
+        bucket = self._buckets.get(_network(peer))
+        return 0.0 if bucket is None else bucket.wait(self._clock.now())
+
     def take(self, peer: str) -> float:
         """0.0, or how many seconds ``peer`` has to wait."""
-        now = self._clock.now()
+        now, peer = self._clock.now(), _network(peer)
         bucket = self._buckets.pop(peer, None) or Bucket(self._burst, self._per_s, now)
         self._buckets[peer] = bucket
         while len(self._buckets) > MOST_PEERS:
@@ -76,9 +85,27 @@ class Door:
             return True
         return hmac.compare_digest(_digest(token or ""), self._digest)
 
+    def admit(self, peer: str, token: str | None) -> None:
+        """Raises ``ProtocolError`` unless this is the token, or none needed.
+
+        After too many wrong ones the right one has to wait as well: else nothing would slow a guesser down.
+        """
+        if self._digest is None:
+            return
+        if token:
+            wait = self.guesses.wait(peer)
+            if wait:
+                raise ProtocolError("rate", "too many wrong tokens", "wait, then try again", wait)
+            if self.knows(token):
+                return
+            self.guesses.take(peer)
+        raise ProtocolError(
+            "token", "the token is missing or wrong", "ask whoever runs this server for it"
+        )
+
     def host_allowed(self, headers: Mapping[str, str]) -> bool:
         """A server for this machine alone answers to its names only: a page elsewhere cannot rebind one to it."""
-        return not self._loopback or _name(headers.get("host", "")) in LOOPBACK_NAMES
+        return not self._loopback or name_of(headers.get("host", "")) in LOOPBACK_NAMES
 
     def origin_allowed(self, headers: Mapping[str, str], secure: bool) -> bool:
         """Exactly the server's own origin, or one that was named. Programs that are no browser send none."""
@@ -103,9 +130,12 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-def _name(host: str) -> str:
-    """The host of ``host:port``, without brackets; "" for what is none."""
+def _network(peer: str) -> str:
+    """What one client can call itself: an IPv6 network of 64 bits, or an address."""
     try:
-        return urlsplit(f"//{host}").hostname or ""
+        address = ipaddress.ip_address(peer)
     except ValueError:
-        return ""
+        return peer
+    if address.version == 4 or address.ipv4_mapped is not None:
+        return peer
+    return str(ipaddress.ip_network((int(address), 64), strict=False))

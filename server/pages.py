@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import mimetypes
 from collections.abc import Awaitable, Callable
@@ -44,6 +45,7 @@ TYPES: Final = {
 UPLOAD_STATUS: Final = {
     "consent": 400,
     "picture": 400,
+    "late": 408,
     "token": 401,
     "uploads_off": 403,
     "session": 403,
@@ -52,6 +54,10 @@ UPLOAD_STATUS: Final = {
     "too_big": 413,
     "rate": 429,
 }
+
+
+BODY_S: Final = 120.0
+"""A portrait has come by then: 10 MiB at 700 kbit/s."""
 
 
 class Pages:
@@ -69,9 +75,12 @@ class Pages:
     def _file(self, asked: str, known: str | None) -> Response:
         if "\0" in asked:
             return PlainTextResponse("not found", 404)
-        path = (self._folder / asked).resolve()
-        inside = path.is_relative_to(self._folder) and path.suffix in (*TYPES, ".png", ".ico")
-        if not inside or not path.is_file() or path.name.startswith("."):
+        try:
+            path = (self._folder / asked).resolve()
+            found = path.is_relative_to(self._folder) and path.is_file()
+        except OSError:  # a name longer than a file's can be
+            found = False
+        if not found or path.suffix not in (*TYPES, ".png", ".ico") or path.name.startswith("."):
             return PlainTextResponse("not found", 404)
         kind = TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0]
         state = path.stat()
@@ -133,18 +142,20 @@ class Pages:
             raise ProtocolError("origin", "this page may not bring portraits")
         peer = request.client.host if request.client else "?"
         scheme, _, token = headers.get("authorization", "").partition(" ")
-        if server.door.locked and (scheme.lower() != "bearer" or not server.door.knows(token)):
-            wait = server.door.guesses.take(peer)
-            if wait:
-                raise ProtocolError("rate", "too many wrong tokens", "wait", wait)
-            raise ProtocolError("token", "the token is missing or wrong")
+        server.door.admit(peer, token if scheme.lower() == "bearer" else None)
         session = server.book.by_secret(headers.get("x-session"))
         if session is None:
             raise ProtocolError("session", "there is no such session", "start first")
         wait = server.door.uploads.take(peer)
         if wait:
             raise ProtocolError("rate", "too many portraits", "wait a moment", wait)
-        data = await _body(request, server.limits.most_bytes)
+        try:
+            async with asyncio.timeout(BODY_S):
+                data = await _body(request, server.limits.most_bytes)
+        except TimeoutError:
+            raise ProtocolError(
+                "late", f"the portrait has not come within {BODY_S:g} s", "save it smaller"
+            ) from None
         entry = await server.uploads.take(
             session,
             data,

@@ -57,6 +57,8 @@ class Session:
         self.parked_at: float | None = None
         """When its socket was lost; None while there is one."""
         self.uploads = 0
+        self.closed = False
+        """It has ended: nothing may be kept for it any more."""
         self._network = first.network
         self.stage = service.open(first, self._show_from_thread, self._failed_from_thread)
 
@@ -76,7 +78,7 @@ class Session:
 
     async def close(self) -> None:
         """Give everything back."""
-        self._say = None
+        self._say, self.closed = None, True
         self._service.leave(self.stage)
         self._gallery.forget(self.name)
         await self._drop_peer()

@@ -1,12 +1,14 @@
 """The child that opens a stranger's picture: little memory, little time, writes no file, opens no connection.
 
-Run as a script with Python's ``-I``; imports nothing of this project. Writes "height width\\n" and the pixels
-(H, W, 3) uint8 RGB to stdout, or "no <reason>\\n" and exits with ``REFUSED``.
+Run as a script with Python's ``-I``; imports nothing of this project. Reads the file from stdin; writes "height
+width\\n" and the pixels (H, W, 3) uint8 RGB to stdout, or "no <reason>\\n" and exits with ``REFUSED``.
 """
 
 from __future__ import annotations
 
+import io
 import sys
+from typing import BinaryIO
 
 MOST_PIXELS = 17_000_000
 LONGEST_SIDE = 2048
@@ -29,6 +31,7 @@ def confine() -> None:
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_AS, MEMORY_BYTES),
         (resource.RLIMIT_NOFILE, 16),
+        (resource.RLIMIT_NPROC, 0),
     ):
         try:
             resource.setrlimit(kind, (most, most))
@@ -36,18 +39,17 @@ def confine() -> None:
             continue
 
 
-def main(path: str) -> int:
-    """Decode ``path``; returns the exit code."""
+def main(file: BinaryIO) -> int:
+    """Decode ``file``; returns the exit code."""
     from PIL import Image, ImageOps  # before the limits: its libraries are files, too
 
-    for name in FORMATS:
-        Image.preinit() if name == "JPEG" else None
+    Image.preinit()
     import PIL.WebPImagePlugin  # noqa: F401
 
     confine()
     Image.MAX_IMAGE_PIXELS = None  # the size is checked here
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(io.BytesIO(file.read()), formats=FORMATS) as image:
             width, height = image.size
             if width * height > MOST_PIXELS:
                 return refuse(f"it has {width} x {height} pixels, more than 17 million")
@@ -81,4 +83,4 @@ def refuse(why: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.stdin.buffer))

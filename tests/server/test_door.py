@@ -9,6 +9,7 @@ import pytest
 from lia_live.errors import ConfigError
 from lia_live_server import ServerConfig
 from lia_live_server.door import MOST_PEERS, Bucket, Door, RateLimit
+from lia_live_server.protocol import ProtocolError
 from tests.doubles import HandClock
 
 
@@ -26,6 +27,35 @@ def test_only_the_token_opens() -> None:
     assert locked.knows("correct horse")
     for wrong in (None, "", "correct hors", "correct horse ", "Correct horse", "x" * 512):
         assert not locked.knows(wrong)
+
+
+def test_a_guesser_waits_even_with_the_right_token() -> None:
+    clock = HandClock()
+    locked = Door(ServerConfig(token="correct horse"), clock)
+
+    def said(token: str | None, peer: str = "192.0.2.7") -> str:
+        try:
+            locked.admit(peer, token)
+        except ProtocolError as error:
+            return error.code
+        return ""
+
+    assert [said(None) for _ in range(20)] == 20 * ["token"]  # a page that asks is no guesser
+    assert said("correct horse") == ""
+    assert [said(f"guess {n}") for n in range(6)] == 5 * ["token"] + ["rate"]
+    assert said("correct horse") == "rate"
+    assert said("correct horse", "192.0.2.8") == ""
+    clock.advance(5.1)
+    assert said("correct horse") == ""
+    assert said("guess") == "token"
+    assert said("guess") == "rate"
+
+
+def test_whoever_has_a_whole_network_is_one_all_the_same() -> None:
+    limit = RateLimit(2, 0.1, HandClock())
+    assert limit.take("2001:db8:1:2::1") == limit.take("2001:db8:1:2:ffff::9") == 0
+    assert limit.take("2001:db8:1:2::3") > 0
+    assert limit.take("2001:db8:1:3::1") == limit.take("192.0.2.1") == limit.take("192.0.2.2") == 0
 
 
 def test_tokens_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +97,7 @@ def test_the_token_is_in_no_representation() -> None:
     ],
 )
 def test_origins_of_a_local_server(headers: dict[str, str], good: bool) -> None:
-    local = door(origins=("https://friend.org",))
+    local = door(origins=("https://friend.org",), token="correct horse")
     assert local.origin_allowed(headers, secure=False) is good
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import re
+import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +22,8 @@ from lia_live.errors import ConfigError
 from lia_live.model.config import Framing, LIAConfig
 from lia_live.model.lia import LIA
 from lia_live_server import ServerConfig, client_directory, create_app, upload_child
-from lia_live_server.uploads import decoded
+from lia_live_server.protocol import ProtocolError
+from lia_live_server.uploads import MOST_A_SESSION, decoded
 from tests.server.harness import RunningServer, joined, opened, shade
 
 
@@ -64,7 +68,8 @@ def test_nothing_inline_and_no_other_host(server: RunningServer) -> None:
 @pytest.mark.parametrize(
     "path",
     ["nothing", "../pyproject.toml", "..%2fpyproject.toml", "%2e%2e/pyproject.toml", "css", "js/", ".git/config",
-     "css/../../server/app.py", "avatars/green.jpg", "avatars/green.jpg?key=0", "index.html%00", "__init__.py"],
+     "css/../../server/app.py", 300 * "x" + ".js", "js/main.js/x.js", "%ff%fe.js",
+     "avatars/green.jpg", "avatars/green.jpg?key=0", "index.html%00", "__init__.py"],
 )  # fmt: skip
 def test_what_is_not_there(server: RunningServer, path: str) -> None:
     assert fetch(server, path).status_code == 404
@@ -201,6 +206,74 @@ def test_portraits_that_are_refused(taking: RunningServer) -> None:
             assert await told(png(wall), origin="http://evil.org") == (403, "origin")
 
     asyncio.run(scenario())
+
+
+def test_pictures_that_were_refused_do_not_count(taking: RunningServer) -> None:
+    async def scenario() -> None:
+        async with joined(taking, token=TOKEN) as client:
+            secret = client.welcome["resume"]
+            for _ in range(5):
+                answer = await asyncio.to_thread(bring, taking, b"no picture", secret)
+                assert answer.json()["code"] == "picture"
+            face = png(data.astronaut()[:300, 60:420])
+            for _ in range(MOST_A_SESSION):
+                answer = await asyncio.to_thread(bring, taking, face, secret)
+                assert answer.status_code == 201, answer.text
+            answer = await asyncio.to_thread(bring, taking, face, secret)
+            assert (answer.status_code, answer.json()["code"]) == (409, "too_many")
+
+    asyncio.run(scenario())
+
+
+def test_a_portrait_that_comes_after_its_session_is_not_kept(taking: RunningServer) -> None:
+    """The tab was closed while the picture was still being opened."""
+
+    async def scenario() -> None:
+        gallery = taking.parts.gallery
+        before = dict(gallery._entries)
+        async with joined(taking, token=TOKEN) as client:
+            secret = client.welcome["resume"]
+            held = threading.Event()
+            gallery.thread.submit(held.wait, 20)  # busy with somebody else's
+            face = png(data.astronaut()[:300, 60:420])
+            bringing = asyncio.create_task(asyncio.to_thread(bring, taking, face, secret))
+            await asyncio.sleep(0.5)
+            await client.send("bye")
+            while len(taking.parts.book):
+                await asyncio.sleep(0.02)
+            held.set()
+            answer = await bringing
+            assert (answer.status_code, answer.json()["code"]) == (403, "session")
+        assert gallery._entries == before
+
+    asyncio.run(scenario())
+
+
+def test_no_portrait_is_written_to_a_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    sizes: list[int] = []
+
+    async def scenario() -> None:
+        decoding = asyncio.create_task(decoded(png(data.astronaut())))
+        while not decoding.done():
+            sizes.extend(one.stat().st_size for one in tmp_path.glob("*/*"))
+            await asyncio.sleep(0.005)
+        assert decoding.result().shape == (512, 512, 3)
+
+    asyncio.run(scenario())
+    assert sizes == []
+
+
+def test_a_child_that_writes_without_end_is_ended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    child = tmp_path / "child.py"
+    child.write_text("import sys\nwhile True: sys.stdout.buffer.write(bytes(1 << 20))\n")
+    monkeypatch.setattr(upload_child, "__file__", str(child))
+    began = time.monotonic()
+    with pytest.raises(ProtocolError, match="no usable picture"):
+        asyncio.run(decoded(b"picture"))
+    assert time.monotonic() - began < 15  # and not the child's own 20 s
 
 
 def bomb() -> bytes:

@@ -67,6 +67,7 @@ def refused(*words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[
         (["--port", "70000"], "port must be in"),
         (["--max-sessions", "0"], "max_sessions"),
         (["--origin", "example.org"], "is no origin"),
+        (["--origin", "https://example.org"], "without a token"),
         (["--ice-servers", "nothing.json"], "no such file"),
         (["--avatars", "me.png"], "whose portrait me.png is"),
         (["--avatar-s", "x"], "unknown flag"),
