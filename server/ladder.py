@@ -11,7 +11,7 @@ CLAMP_BPS: Final = 2_500_000
 """More than a face is worth on the best link."""
 FIRST_BPS: Final = 900_000
 REMB_SLACK: Final = 2.0
-REMB_FLOOR_BPS: Final = 300_000
+REMB_FLOOR_BPS: Final = 490_000
 """The receiver's estimate grows slowly, and shrinks with a picture that stands still. So it bounds what is sent only
 by a multiple, and never to less than this."""
 

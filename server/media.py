@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final, Protocol
@@ -67,6 +68,28 @@ class Pace:
         self._left = min(self._burst, self._left + (now - self._at) * per_s) - 1
         self._at = now
         return max(0.0, -self._left / per_s)
+
+
+class Bunches:
+    """Frames that a lost one held up come all at once: so many seconds from one to the next, for the first few.
+
+    Else the second would replace the first before anybody has had the time to take it. Never much is added: a long
+    bunch is an outage, after which only the newest counts.
+    """
+
+    def __init__(self, step_s: float = 0.008, most_s: float = 0.016) -> None:
+        self._step_s, self._most_s = step_s, most_s
+        self._free_at = -math.inf
+        self._added_s = 0.0
+
+    def wait(self, now: float) -> float:
+        """Seconds until the frame that came now may be handed on."""
+        wait = max(0.0, self._free_at - now)
+        self._added_s = self._added_s + wait if wait else 0.0
+        if self._added_s > self._most_s:
+            wait = 0.0
+        self._free_at = now + wait + self._step_s
+        return wait
 
 
 class RawFrame(Protocol):

@@ -25,7 +25,13 @@ from lia_live.interfaces import Clock
 from lia_live_server.config import ServerConfig
 from lia_live_server.encoder import CLOCK_RATE, FaceEncoder
 from lia_live_server.ladder import Ladder, Rung
-from lia_live_server.media import LARGEST_PIXELS, OutgoingTrack, ReceivedFrame, SourceClock
+from lia_live_server.media import (
+    LARGEST_PIXELS,
+    Bunches,
+    OutgoingTrack,
+    ReceivedFrame,
+    SourceClock,
+)
 from lia_live_server.protocol import ProtocolError
 from lia_live_server.rtc_tuning import Reception, tune_sender
 
@@ -150,7 +156,7 @@ class Peer:
 
     async def _pump(self, track: MediaStreamTrack) -> None:
         """Takes every frame as soon as it is there: aiortc's own queue has no end."""
-        source, number = SourceClock(), 0
+        source, bunches, number = SourceClock(), Bunches(), 0
         while True:
             try:
                 frame: Any = await track.recv()
@@ -161,9 +167,10 @@ class Peer:
                 continue
             pts = int(frame.pts)
             arrived = self._clock.now() if self._reception is None else self._reception.came_at(pts)
-            self._on_frame(
-                ReceivedFrame(frame, source.captured_at(pts / CLOCK_RATE, arrived), number)
-            )
+            captured_at = source.captured_at(pts / CLOCK_RATE, arrived)
+            if wait := bunches.wait(self._clock.now()):
+                await asyncio.sleep(wait)
+            self._on_frame(ReceivedFrame(frame, captured_at, number))
             number += 1
 
     async def _watch(self) -> None:

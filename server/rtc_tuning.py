@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -19,13 +20,18 @@ from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtp import RTP_HISTORY_SIZE, RtpPacket
 from aiortc.utils import uint16_add
 
-from lia_live_server.encoder import FaceEncoder
+from lia_live_server.encoder import CLOCK_RATE, FaceEncoder
 from lia_live_server.frame_buffer import FrameBuffer
 
 ASK_AGAIN_S: Final = 0.06
 """A lost packet is asked for so often: about a round trip."""
 TAIL_S: Final = 0.015
-"""A frame whose packets stop coming for so long has lost its last ones: the next frame, which would show it, is far."""
+"""A frame whose packets stop coming for so long has lost its last ones, and one that is so late is lost: to wait for
+the next frame, which would show it, costs a frame's time before anybody is asked."""
+MOST_STEP_S: Final = 0.2
+"""Pictures that are farther apart than this follow no rhythm: the next one is not missed."""
+STEPS: Final = 4
+"""So many steps from picture to picture tell the rhythm, by the longest of them."""
 TWICE_AFTER_S: Final = 0.01
 """Between the two of what is sent twice: what is lost is often lost in a row."""
 RETRANSMIT_SHARE: Final = (0.6, 0.15)
@@ -55,6 +61,8 @@ class Reception:
         self._now = now
         self._buffer = FrameBuffer(now)
         self._asked_at = -1e9
+        self._began: int | None = None
+        self._steps: deque[float] = deque(maxlen=STEPS)
         self._tail: asyncio.TimerHandle | None = None
         self._asking: asyncio.Future[None] | None = None
         self._ssrc: int | None = None
@@ -91,16 +99,14 @@ class Reception:
 
     async def _on_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
         self.packet_at = self._now()
-        if self._tail is not None:
-            self._tail.cancel()
-            self._tail = None
         codec = self._receiver._RTCRtpReceiver__codecs.get(packet.payload_type)
         if codec is not None and not is_rtx(codec):
+            if self._tail is not None:
+                self._tail.cancel()
             self._ssrc = packet.ssrc
-            if not packet.marker:
-                loop = asyncio.get_running_loop()
-                last = packet.sequence_number
-                self._tail = loop.call_later(TAIL_S, self._ask_for_tail, last)
+            wait = TAIL_S + (self._step_after(packet) if packet.marker else 0.0)
+            loop = asyncio.get_running_loop()
+            self._tail = loop.call_later(wait, self._ask_for_next, packet.sequence_number)
         await self._handle(packet, arrival_time_ms=arrival_time_ms)
         self._hand_on(packet)
         await self._ask_again()
@@ -130,7 +136,17 @@ class Reception:
         if generator.missing and self._ssrc is not None:
             await self._receiver._send_rtcp_nack(self._ssrc, sorted(generator.missing))
 
-    def _ask_for_tail(self, last: int) -> None:
+    def _step_after(self, last: RtpPacket) -> float:
+        """Seconds until the next picture begins, if pictures come in a rhythm; else far more than any wait."""
+        before, self._began = self._began, last.timestamp
+        if before is not None:
+            step = ((last.timestamp - before) & 0xFFFFFFFF) / CLOCK_RATE
+            if step < 1e4:  # else an older picture, sent again
+                self._steps.append(step)
+        longest = max(self._steps, default=math.inf)
+        return longest if longest < MOST_STEP_S else 60.0
+
+    def _ask_for_next(self, last: int) -> None:
         """Whoever has not sent it yet does not mind being asked."""
         self._tail = None
         ask = self._receiver._send_rtcp_nack(self._ssrc, [uint16_add(last, 1)])
