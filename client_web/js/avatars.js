@@ -104,7 +104,8 @@ export async function upload(file, session) {
     const response = await fetch("avatars", { method: "POST", headers, body: file });
     const answer = await response.json();
     if (response.ok) return { avatar: answer };
-    return { problem: serverProblem(answer.code === "too_big" ? { ...answer, code: "" } : answer) };
+    // Its own words: those that go with the codes speak of the session, which goes on.
+    return { problem: serverProblem({ ...answer, code: "" }) };
   } catch {
     return { problem: { title: "The picture did not reach the server.", next: "Try again when the connection is back." } };
   }

@@ -20,6 +20,22 @@ export async function openCamera(deviceId) {
   return stream;
 }
 
+/**
+ * Another camera while one is open. Most phones have one open at a time: there `before` is closed first.
+ * @param {string} deviceId
+ * @param {MediaStream} before
+ */
+export async function openAnother(deviceId, before) {
+  try {
+    return await openCamera(deviceId);
+  } catch (error) {
+    const { name } = /** @type {DOMException} */ (error);
+    if (name !== "NotReadableError" && name !== "AbortError") throw error;
+    closeCamera(before);
+    return openCamera(deviceId);
+  }
+}
+
 /** @param {MediaStream | null} stream the very stream that was given; its light goes out */
 export function closeCamera(stream) {
   for (const track of stream?.getTracks() ?? []) track.stop();

@@ -2,8 +2,9 @@
 /** Joins camera, session and view. Everything a person does on the page arrives here. */
 
 import { askConsent, Gallery, refusalOf, upload } from "./avatars.js";
+import { Awake } from "./awake.js";
 import { cameraProblem, PROBLEMS, serverProblem } from "./messages.js";
-import { closeCamera, listCameras, openCamera, watchCameras } from "./camera.js";
+import { closeCamera, listCameras, openAnother, openCamera, watchCameras } from "./camera.js";
 import { Controls } from "./controls.js";
 import { Figures } from "./figures.js";
 import { Session } from "./session.js";
@@ -31,6 +32,7 @@ const session = new Session(socket.href);
 let camera = null;
 let asking = false;
 let startedAt = 0;
+let changes = 0;
 /** @type {any} the server's newest `status` */
 let status = null;
 /** @type {string} chosen here; "" until somebody chose, or the address did */
@@ -45,6 +47,7 @@ const gallery = new Gallery(byId("avatars"), (avatar) => {
 });
 const controls = new Controls((settings) => session.send("settings", settings));
 const tools = new Tools(view);
+const awake = new Awake();
 
 // Start, stop, and the camera
 
@@ -99,20 +102,31 @@ function follow(stream) {
 }
 
 async function changeCamera() {
-  const device = byId("device").value;
   controls.remember();
-  if (!camera) return;
+  const before = camera;
+  if (!before) return;
+  changes += 1;
+  const change = changes;
+  // Stopped, or changed once more, while the browser was opening this one.
+  const late = () => camera !== before || change !== changes;
+  /** @type {MediaStream | null} */
+  let next = null;
   try {
-    const next = await openCamera(device);
+    next = await openAnother(byId("device").value, before);
+    if (late()) return closeCamera(next);
     await session.media?.replaceCamera(next.getVideoTracks()[0]);
-    session.camera = next;
-    closeCamera(camera);
-    camera = next;
+    if (late()) return closeCamera(next);
+    session.camera = camera = next;
+    closeCamera(before);
     follow(next);
     showSelf();
     view.calm();
   } catch (error) {
-    view.problem(cameraProblem(/** @type {DOMException} */ (error)), changeCamera);
+    closeCamera(next);
+    if (late()) return;
+    const gone = before.getTracks().every((track) => track.readyState === "ended");
+    if (gone) stop();
+    view.problem(cameraProblem(/** @type {DOMException} */ (error)), gone ? start : changeCamera);
   }
 }
 
@@ -181,6 +195,7 @@ session.addEventListener("phase", (event) => {
   }
   if (phase === "live") view.frame.dataset.live = "yes";
   if (phase === "ended" && camera) stop();
+  awake.keep(camera !== null);
   if (!asking) view.phase(phase, status?.driver);
   if (phase === "ready" && clean && !camera) start();
   showTools();
@@ -241,7 +256,9 @@ session.addEventListener("refused", (event) => {
   if (error.code === "unknown_avatar" || error.code === "avatar") gallery.mark(status?.avatar ?? session.welcome?.avatar ?? "");
 });
 session.addEventListener("unreachable", () => view.problem(PROBLEMS.unreachable, retry));
-session.addEventListener("blocked", () => view.problem(PROBLEMS.noPath, retry));
+session.addEventListener("blocked", (event) => {
+  view.problem(/** @type {CustomEvent} */ (event).detail.connected ? PROBLEMS.noPicture : PROBLEMS.noPath, retry);
+});
 
 /** The person says: try now. */
 function retry() {
@@ -287,9 +304,10 @@ document.addEventListener("dragleave", (event) => {
   if (!event.relatedTarget) byId("drop").hidden = true;
 });
 document.addEventListener("drop", (event) => {
+  if (!event.dataTransfer?.types.includes("Files")) return; // words may be dropped into a field
   event.preventDefault();
   byId("drop").hidden = true;
-  bring(event.dataTransfer?.files[0]);
+  bring(event.dataTransfer.files[0]);
 });
 
 // The rest of the buttons

@@ -29,6 +29,11 @@ export class Media {
     });
   }
 
+  /** There is a way to the server, and packets may come. */
+  get connected() {
+    return this.peer.connectionState === "connected";
+  }
+
   /** The offer, with every candidate in it: the server takes no trickle. */
   async offer() {
     await this.peer.setLocalDescription(await this.peer.createOffer());

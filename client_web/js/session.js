@@ -271,7 +271,7 @@ export class Session extends EventTarget {
     if (!this.camera || !this.line || this.offering) return;
     if (performance.now() - this.offeredAt < REOFFER_MS) return; // `watch` comes back to it
     this.failures += 1;
-    if (this.failures === BLOCKED_AFTER) this.tell("blocked", null);
+    if (this.failures === BLOCKED_AFTER) this.tell("blocked", { connected: this.media?.connected ?? false });
     this.enter(this.wasLive ? "mending" : "starting");
     this.offer();
   }

@@ -13,6 +13,7 @@ from playwright.sync_api import Page, Playwright, expect
 
 from tests.cli.material import write_weights
 from tests.e2e.pages import decoded, shoot, start, until, wait_for_phase
+from tests.e2e.pictures import DEMO
 from tests.e2e.serving import Served, browser_flags, chromium
 
 Visiting = Callable[..., Page]
@@ -191,3 +192,115 @@ def test_a_camera_that_is_pulled_out(served: Served, visit: Visiting) -> None:
     page.click("#retry")
     wait_for_phase(page, "live")
     expect(page.locator("#problem")).to_be_hidden()
+
+
+CAMERAS = """() => {
+  window.opened = [];
+  window.delayMs = 0;
+  const given = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  const live = () => window.opened.some((one) => one.getTracks().some((track) => track.readyState === "live"));
+  navigator.mediaDevices.getUserMedia = async (wanted) => {
+    await new Promise((resolve) => setTimeout(resolve, window.delayMs));
+    if (window.oneAtATime && live()) throw new DOMException("in use", "NotReadableError");
+    const stream = await given(wanted);
+    window.opened.push(stream);
+    return stream;
+  };
+}"""
+LIVE = "window.opened.map((one) => one.getTracks()[0].readyState)"
+
+
+def change_camera(page: Page) -> None:
+    """As if another one had been chosen."""
+    page.locator("#device").dispatch_event("change")
+
+
+def test_a_camera_that_opens_after_stop_is_closed_again(served: Served, visit: Visiting) -> None:
+    page = visit(served.url)
+    wait_for_phase(page, "ready")
+    page.evaluate(CAMERAS)
+    start(page)
+    page.evaluate("window.delayMs = 500")
+    change_camera(page)
+    page.click("#stop")
+    until(page, lambda: page.evaluate("window.opened.length") == 2, "the other camera")
+    until(page, lambda: "live" not in page.evaluate(LIVE), "every camera is off")
+    wait_for_phase(page, "ready")
+
+
+def test_of_two_changes_the_last_one_holds(served: Served, visit: Visiting) -> None:
+    page = visit(served.url)
+    wait_for_phase(page, "ready")
+    page.evaluate(CAMERAS)
+    start(page)
+    page.evaluate("window.delayMs = 600")
+    change_camera(page)
+    page.evaluate("window.delayMs = 100")
+    change_camera(page)
+    until(page, lambda: page.evaluate("window.opened.length") == 3, "both cameras")
+    until(page, lambda: page.evaluate(LIVE) == ["ended", "live", "ended"], "the second change")
+    number = decoded(page)
+    until(page, lambda: decoded(page) > number + 2, "more pictures")
+
+
+def test_a_phone_that_opens_one_camera_at_a_time_changes_it_all_the_same(
+    served: Served, visit: Visiting
+) -> None:
+    page = visit(served.url)
+    wait_for_phase(page, "ready")
+    page.evaluate(CAMERAS)
+    start(page)
+    page.evaluate("window.oneAtATime = true")
+    change_camera(page)
+    until(page, lambda: page.evaluate(LIVE) == ["ended", "live"], "the other camera")
+    expect(page.locator("#problem")).to_be_hidden()
+    wait_for_phase(page, "live")
+    # and when the other one does not open at all, the page says so and is at rest
+    page.evaluate("""() => {
+      navigator.mediaDevices.getUserMedia = () =>
+        Promise.reject(new DOMException("in use", "NotReadableError"));
+    }""")
+    change_camera(page)
+    expect(page.locator("#problem-title")).to_contain_text("in use by another program")
+    wait_for_phase(page, "ready")
+    expect(page.locator("#start")).to_be_visible()
+
+
+def test_the_screen_stays_on_while_the_avatar_is_live(served: Served, visit: Visiting) -> None:
+    page = visit(served.url)
+    wait_for_phase(page, "ready")
+    page.evaluate("""() => {
+      window.locks = [];
+      navigator.wakeLock.request = async (kind) => {
+        const lock = { kind, released: false, release: async () => { lock.released = true; } };
+        window.locks.push(lock);
+        return lock;
+      };
+    }""")
+    start(page)
+    until(page, lambda: page.evaluate("window.locks.length") == 1, "a lock")
+    page.click("#stop")
+    until(page, lambda: page.evaluate("window.locks.every((one) => one.released)"), "its end")
+    assert page.evaluate("window.locks.length") == 1
+
+
+def test_a_portrait_the_server_refuses_is_explained_in_its_words(
+    served: Served, visit: Visiting, tmp_path: Path
+) -> None:
+    """What belongs to the code "rate" speaks of a page that connects again: here nothing is disconnected."""
+    page = visit(served.url)
+    wait_for_phase(page, "ready")
+    page.route(
+        "**/avatars",
+        lambda route: route.fulfill(
+            status=429,
+            json={"code": "rate", "message": "too many portraits", "hint": "wait a moment"},
+        ),
+    )
+    picture = tmp_path / "me.png"
+    picture.write_bytes((DEMO / "avatar.png").read_bytes())
+    page.set_input_files("#file", picture)
+    page.get_by_role("radio", name="It is me").check()
+    page.get_by_role("button", name="Use this picture").click()
+    expect(page.locator("#problem-title")).to_have_text("Too many portraits.")
+    expect(page.locator("#problem-next")).to_have_text("Wait a moment.")
