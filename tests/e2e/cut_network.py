@@ -1,7 +1,7 @@
-"""Browser and server with a router between them that can stop forwarding: a real outage, without root.
+"""Browser and server with a router between them that stops forwarding, or forwards little: real trouble, without root.
 
-Run in namespaces of its own: ``unshare -rnm python -m tests.e2e.cut_network FOLDER``; prints one JSON line. FOLDER
-holds clip.y4m and avatars/.
+Run in namespaces of its own: ``unshare -rnm python -m tests.e2e.cut_network FOLDER outages`` or ``... narrow``; prints
+one JSON line. FOLDER holds clip.y4m and avatars/.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from tests.e2e.pages import start, until, wait_for_phase
+from tests.e2e.pages import decoded, start, until, wait_for_phase
 from tests.e2e.serving import COMMAND, Served, browser_flags, chromium
 
 NEAR, FAR = "10.9.1.1", "10.9.2.1"
@@ -60,6 +60,17 @@ def forward(on: bool) -> None:
     subprocess.run(["ip", "netns", "exec", "mid", "sh", "-c", setting], check=True)
 
 
+def narrow(kbit_per_s: int | None) -> None:
+    """What the router lets through, each way; None: everything. A second's third waits in it, the rest is lost."""
+    for wire in ("mid0", "mid1"):
+        at = ["ip", "netns", "exec", "mid", "tc", "qdisc"]
+        if kbit_per_s is None:
+            subprocess.run([*at, "del", "dev", wire, "root"], check=True)
+        else:
+            shape = f"tbf rate {kbit_per_s}kbit burst 4kb latency 300ms".split()
+            subprocess.run([*at, "add", "dev", wire, "root", *shape], check=True)
+
+
 class FarServed(Served):
     """In the far namespace, by TLS."""
 
@@ -91,7 +102,39 @@ def outage(page: Page, seconds: float) -> float:
     return round(waited, 2)
 
 
-def main(folder: Path) -> None:
+def outages(page: Page) -> dict[str, object]:
+    """The network is gone for a while, and again, and again."""
+    waits = {f"{seconds:g}": outage(page, seconds) for seconds in OUTAGES_S}
+    return {"waits_s": waits, "avatar": page.locator("#avatars input:checked").input_value()}
+
+
+def narrowed(page: Page) -> dict[str, object]:
+    """150 kbit/s for 20 s, then all of it again. Pictures a second."""
+    page.wait_for_timeout(5000)
+    found: dict[str, object] = {"before": rates(page, 5)}
+    narrow(150)
+    found["narrow"] = rates(page, 20)
+    found["side"] = page.evaluate("document.getElementById('output').videoWidth")
+    narrow(None)
+    found["after"] = rates(page, 15)
+    return found
+
+
+def rates(page: Page, seconds: int) -> list[float]:
+    """Pictures decoded in each second."""
+    found = []
+    for _ in range(seconds):
+        before, began = decoded(page), time.monotonic()
+        page.wait_for_timeout(1000)
+        rate = (decoded(page) - before) / (time.monotonic() - began)
+        found.append(round(max(rate, 0.0), 1))  # a connection made anew counts from nothing
+    return found
+
+
+WHAT = {"outages": outages, "narrow": narrowed}
+
+
+def main(folder: Path, what: str) -> None:
     subprocess.run(["sh", "-c", WIRES], check=True)
     forward(True)
     token = folder / "token"
@@ -113,13 +156,12 @@ def main(folder: Path) -> None:
             page.get_by_role("radio", name="blue astronaut").check(force=True)
             start(page)
             page.wait_for_timeout(3000)
-            waits = {f"{seconds:g}": outage(page, seconds) for seconds in OUTAGES_S}
-            kept = page.locator("#avatars input:checked").input_value()
+            found = WHAT[what](page)
             browser.close()
     finally:
         server.stop()
-    print(json.dumps({"waits_s": waits, "avatar": kept}))
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -154,16 +154,14 @@ def test_the_shipped_network(served: Served, visit: Visiting) -> None:
     assert p50 <= 110 and p95 <= 180
 
 
-def test_a_picture_soon_after_the_network_is_back(
-    clip: Path, avatars: Path, tmp_path: Path
-) -> None:
-    """A router between browser and server stops forwarding for a while; 1.5 s is promised from its return on."""
+def far_away(clip: Path, avatars: Path, folder: Path, what: str) -> dict[str, Any]:
+    """What ``cut_network`` finds: browser and server with a router between them."""
     unshare = shutil.which("unshare")
     assert unshare and shutil.which("ip"), "needs util-linux and iproute2: apt-get install iproute2"
-    (tmp_path / "clip.y4m").symlink_to(clip)
-    (tmp_path / "avatars").symlink_to(avatars)
+    (folder / "clip.y4m").symlink_to(clip)
+    (folder / "avatars").symlink_to(avatars)
     done = subprocess.run(
-        [unshare, "-rnm", sys.executable, "-m", "tests.e2e.cut_network", str(tmp_path)],
+        [unshare, "-rnm", sys.executable, "-m", "tests.e2e.cut_network", str(folder), what],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -171,7 +169,23 @@ def test_a_picture_soon_after_the_network_is_back(
         check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_a_picture_soon_after_the_network_is_back(
+    clip: Path, avatars: Path, tmp_path: Path
+) -> None:
+    """A router between browser and server stops forwarding for a while; 1.5 s is promised from its return on."""
+    found = far_away(clip, avatars, tmp_path, "outages")
     tell("picture after the network is back", **found)
     assert found["avatar"] == "blue_astronaut", "the session is the same"
     assert max(found["waits_s"].values()) <= 1.5
+
+
+def test_a_link_of_150_kbit(clip: Path, avatars: Path, tmp_path: Path) -> None:
+    """The router lets 150 kbit/s through, each way: the picture gets small and moves on, and comes back afterwards."""
+    found = far_away(clip, avatars, tmp_path, "narrow")
+    tell("150 kbit/s for 20 s", **found)
+    assert statistics.mean(found["narrow"][5:]) >= 10
+    assert statistics.mean(found["after"][12:]) >= 0.9 * statistics.mean(found["before"])
