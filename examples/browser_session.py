@@ -21,7 +21,7 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSes
 from aiortc.contrib.media import MediaPlayer
 from aiortc.mediastreams import MediaStreamError
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import WebSocketException
 
 
 async def heard(socket: ClientConnection, kind: str) -> dict[str, Any]:
@@ -51,7 +51,8 @@ async def record(track: MediaStreamTrack, out: Path) -> None:
     with av.open(str(out), "w") as file:
         stream = file.add_stream("libx264", rate=30)
         stream.pix_fmt = "yuv420p"
-        stream.time_base = Fraction(1, 90_000)
+        # The encoder's, too: two pictures in one thirtieth of a second would have the same time.
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 90_000)
         first = last = None
         try:
             while True:
@@ -71,7 +72,23 @@ async def record(track: MediaStreamTrack, out: Path) -> None:
             file.mux(stream.encode(None))
 
 
+def camera_from(driver: Path) -> MediaStreamTrack:
+    """The video again and again. It is opened before the server is asked: a place there is taken by who can use it."""
+    try:
+        video = MediaPlayer(str(driver), loop=True).video
+    except OSError as error:
+        raise SystemExit(f"error: {driver}: {error.strerror}\nto do: check the path") from None
+    except av.error.FFmpegError as error:
+        raise SystemExit(f"error: {driver}: {error.strerror}\nto do: name a video") from None
+    if video is None:
+        raise SystemExit(f"error: {driver} has no pictures\nto do: name a video")
+    return video
+
+
 async def session(flags: argparse.Namespace) -> None:
+    camera = camera_from(flags.driver)
+    if not flags.out.resolve().parent.is_dir():
+        raise SystemExit(f"error: there is no folder for {flags.out}\nto do: make it")
     async with connect(flags.server, compression=None) as socket:
         await socket.send(json.dumps({"type": "join", "token": flags.token}))
         welcome = await heard(socket, "welcome")
@@ -83,7 +100,6 @@ async def session(flags: argparse.Namespace) -> None:
             "track",
             lambda track: recording.append(asyncio.ensure_future(record(track, flags.out))),
         )
-        camera = MediaPlayer(str(flags.driver), loop=True).video
         connection.addTransceiver(camera, direction="sendrecv")
         await connection.setLocalDescription(await connection.createOffer())
         await socket.send(json.dumps({"type": "offer", "sdp": connection.localDescription.sdp}))
@@ -99,9 +115,13 @@ async def session(flags: argparse.Namespace) -> None:
         telling.cancel()
         for task in recording:
             task.cancel()
-        await asyncio.gather(telling, *recording, return_exceptions=True)
+        _, *wrong = await asyncio.gather(telling, *recording, return_exceptions=True)
         await socket.send(json.dumps({"type": "bye"}))
         await connection.close()
+    if wrong != [None]:
+        raise SystemExit(
+            f"error: nothing was recorded ({wrong})\nto do: look at the server's own words"
+        )
     print(f"wrote {flags.out}")
 
 
@@ -118,8 +138,9 @@ def main() -> None:
         asyncio.run(session(parser.parse_args()))
     except OSError as error:
         raise SystemExit(f"error: {error}\nto do: start `lia-live serve`") from None
-    except ConnectionClosed as error:
-        raise SystemExit(f"error: {error}\nto do: look at the server's own words") from None
+    except WebSocketException as error:
+        hint = "check --server, and look at the server's own words"
+        raise SystemExit(f"error: {error}\nto do: {hint}") from None
 
 
 if __name__ == "__main__":

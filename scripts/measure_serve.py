@@ -53,18 +53,20 @@ def media(seconds: float = 10) -> dict[str, Any]:
     return {**ages.after(0), "own": client.newest("stats")["age_ms"]}
 
 
-def slow(seconds: float = 20) -> dict[str, Any]:
-    """A network that takes 200 ms a frame."""
+def slow(seconds: float = 120) -> dict[str, Any]:
+    """A network that takes 200 ms a frame. Memory is read every tenth of the time."""
     renderer = PassThrough(config=sized(256), render_s=0.2)
-    found: dict[str, Any] = {}
+    rss_mb = []
 
     async def act(client: Client, ages: Ages) -> None:
-        found["rss_before"] = resident_mb()
+        for _ in range(10):
+            rss_mb.append(resident_mb())
+            await asyncio.sleep(seconds / 10)
 
     with RunningServer(ServerConfig(policy=FACE), renderer=renderer) as server:
-        ages, _ = asyncio.run(counted(server, seconds, 256, act))
-        found["rss_after"] = resident_mb()
-    return {**ages.after(0), **found}
+        ages, _ = asyncio.run(counted(server, 0, 256, act))
+        rss_mb.append(resident_mb())
+    return {**ages.after(0), "rss_mb": rss_mb}
 
 
 def loss(seconds: float = 15) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any, Final
 
 import h11
@@ -10,6 +11,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MOST_CONNECTIONS: Final = 256
 """Connections that are not WebSockets, at once: far more than pages need, far fewer than descriptors."""
+
+
+_errors_only = logging.getLogger("lia_live_server.http")
+_errors_only.setLevel(logging.ERROR)  # a line for each bad request: whoever likes could fill a disk
 
 
 class HttpFront(H11Protocol):
@@ -22,6 +27,7 @@ class HttpFront(H11Protocol):
     def __init__(self, *args: Any, request_s: float = 10.0, **more: Any) -> None:
         super().__init__(*args, **more)
         self._request_s = request_s
+        self.logger = _errors_only
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

@@ -75,6 +75,15 @@ def test_so_is_a_second_head_on_the_same_connection_and_a_body_nobody_asked_for(
             assert cut_after(slow) < PATIENCE_S + 3
 
 
+def test_nobody_fills_the_log_with_bad_requests(
+    server: RunningServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with opened(server) as rude:
+        rude.sendall(b"\x16\x03\x01 this is no HTTP\r\n\r\n")
+        assert rude.recv(65536).startswith(b"HTTP/1.1 400 ")
+    assert [one.message for one in caplog.records if "nvalid" in one.message] == []
+
+
 def test_a_connection_that_is_used_is_kept(server: RunningServer) -> None:
     with httpx.Client() as client:
         ports = set()

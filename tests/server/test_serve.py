@@ -203,6 +203,28 @@ def test_the_example_client_gets_an_avatar_over_tls_with_a_token(files: Path) ->
 # Parts
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nothing.mp4", "out.mp4"], "check the path"),
+        (["me.png.txt", "out.mp4"], "name a video"),
+        (["clip.mp4", "nowhere/out.mp4"], "make it"),
+        (["clip.mp4", "out.mp4", "--server", "ftp://localhost"], "check --server"),
+        (["clip.mp4", "out.mp4", "--server", "ws://localhost:1/ws"], "start `lia-live serve`"),
+    ],
+)
+def test_the_example_client_says_what_is_wrong(files: Path, words: list[str], said: str) -> None:
+    (files / "me.png.txt").write_text("no video")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "browser_session.py"), *words],
+        cwd=files, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if line]
+    assert [line.partition(":")[0] for line in lines] == ["error", "to do"], done.stderr
+    assert said in lines[1]
+
+
 def test_a_certificate_is_kept_and_made_anew_for_another_host(tmp_path: Path) -> None:
     first = fingerprint(dev_certificate(tmp_path, "127.0.0.1")[0])
     assert fingerprint(dev_certificate(tmp_path, "127.0.0.1")[0]) == first
