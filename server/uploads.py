@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from lia_live.avatar import Avatar, is_consent
+from lia_live.avatar import Avatar, Consent, is_consent
 from lia_live.errors import LiaLiveError
 from lia_live.frame import Pixels
 from lia_live_server import upload_child
@@ -71,7 +71,7 @@ class Uploads:
             raise
         return self._gallery.add(avatar, session.name, secrets.token_urlsafe(16))
 
-    async def _avatar(self, data: bytes, consent: str, name: str) -> Avatar:
+    async def _avatar(self, data: bytes, consent: Consent, name: str) -> Avatar:
         pixels = await decoded(data)
         loop = asyncio.get_running_loop()
         try:
