@@ -22,8 +22,8 @@ from lia_live.render.safeguard import SafeguardedRenderer
 from lia_live.render.torch_renderer import TorchRenderer
 
 INT8_CHANNELS = 128
-"""Narrower networks, counted at 64x64, are not tried in int8: it saves them a fifth, since memory traffic is what
-they cost, and the shipped ones' coefficients are off by 2.6 % of their standard deviations then, over the bound."""
+"""Narrower networks, counted at 64x64, are not tried in int8: it saves them a twentieth, since memory traffic is what
+they cost."""
 
 
 def open_renderer(

@@ -25,7 +25,6 @@ from lia_live.render.openvino_cache import GraphCache, key_of
 from lia_live.render.openvino_int8 import (
     Int8Ops,
     Material,
-    Range,
     Ranges,
     WatchingOps,
     recall,
@@ -88,18 +87,19 @@ class OpenVinoRenderer:
             self._start = graph.by_channel(constant_input(model.dec))  # (C(4)·16, C(4))
             self._projection = graph.projection(model).float()[:, :, None, None]
             ranges = self._ranges(model) if precision == "int8" else None
-            for_encoder = None if ranges is None else ranges.encoder
-            for_renderer = None if ranges is None else ranges.renderer
+            low = LOW[precision] if precision != "int8" else "bf16" if computes_bf16() else "f32"
 
             def encoder() -> Any:
-                return encoder_graph(self._ov, self._ops(for_encoder), model)
+                return encoder_graph(self._ov, OpenVinoOps(self._ov, low), model)
 
             def renderer() -> Any:
-                ops = self._ops(for_renderer)
+                ops = OpenVinoOps(self._ov, low)
+                if ranges is not None:
+                    ops = Int8Ops(self._ov, low, ranges.renderer)
                 return renderer_graph(self._ov, ops, model, self._styles, self._start)
 
-            self._encoders = self._requests("encoder", model, for_encoder, encoder)
-            self._renderers = self._requests("renderer", model, for_renderer, renderer)
+            self._encoders = self._requests("encoder", low, model, None, encoder)
+            self._renderers = self._requests("renderer", low, model, ranges, renderer)
         self.threads = self._counts[0]
 
     @property
@@ -112,12 +112,6 @@ class OpenVinoRenderer:
         self._encoder, self._renderer = self._encoders[count], self._renderers[count]
         self._threads, self._on_stage = count, None
 
-    def _ops(self, ranges: Sequence[Range] | None) -> OpenVinoOps:
-        """What a graph is drawn with; ``ranges``: for int8."""
-        if ranges is None:
-            return OpenVinoOps(self._ov, LOW[self.precision])
-        return Int8Ops(self._ov, "bf16" if computes_bf16() else "f32", ranges)
-
     def _ranges(self, model: LIA) -> Ranges:
         ranges = recall(model)
         if ranges is None:
@@ -126,11 +120,11 @@ class OpenVinoRenderer:
         return ranges
 
     def _requests(
-        self, half: str, model: LIA, ranges: Sequence[Range] | None, draw: Callable[[], Any]
+        self, half: str, low: str, model: LIA, ranges: Ranges | None, draw: Callable[[], Any]
     ) -> dict[int, Any]:
         """A request to run the graph for each number of threads; drawn only if it is not remembered."""
         cache = GraphCache()
-        key = key_of(model, self._ov, half, self.precision, ranges)
+        key = key_of(model, self._ov, half, low, ranges and ranges.renderer)
         known = cache.get(key)
         if known is not None:
             try:
@@ -153,15 +147,12 @@ class OpenVinoRenderer:
         material = Material.of(model)
         avatar = self.load_avatar(material.look)
         ops = WatchingOps(self._ov)
-        encoder = self._watched(ops, encoder_graph(self._ov, ops, model))
-        codes = [self._extremes(encoder, crop[None]) for crop in material.crops]
-        ops = WatchingOps(self._ov)
         drawn = renderer_graph(self._ov, ops, model, self._styles, self._start)
         renderer = self._watched(ops, drawn)
         for index, tensor in enumerate(avatar.tensors, start=1):
             renderer.set_input_tensor(index, tensor)
         pictures = [self._extremes(renderer, row[None]) for row in material.alpha]
-        return Ranges(widest(codes), widest(pictures))
+        return Ranges(widest(pictures))
 
     def _watched(self, ops: WatchingOps, drawn: Any) -> Any:
         drawn.add_outputs(ops.extremes())

@@ -70,13 +70,14 @@ def test_lower_precisions_stay_close_on_the_shipped_weights(precision):
 
 
 @pytest.mark.skipif("bf16" not in PRECISIONS, reason="no bf16 arithmetic here")
-def test_bf16_counts_on_the_parity_weights():
-    """Drawn weights of the official layout: 38 dB is what a precision needs to be taken, 33 is what it once had."""
-    renderer = OpenVinoRenderer(parity_network(), precision="bf16", threads=2)
+@pytest.mark.parametrize(("precision", "least"), [("bf16", 39), ("int8", 38)])
+def test_lower_precisions_count_on_the_parity_weights(precision, least):
+    """Drawn weights of the official layout: 38 dB is what a precision needs to be taken; they had 33 and 25 once."""
+    renderer = OpenVinoRenderer(parity_network(), precision=precision, threads=2)
     avatar = renderer.load_avatar(parity_look())
     alpha = renderer.encode_motion(np.stack([fixture()[f"{name}_u8"] for name in ("drv0", "drv1")]))
     plain = to_pixels(torch.from_numpy(fixture()["out_abs"])[None])
-    assert psnr_db(renderer.render([avatar], alpha[1:]), plain) > 39
+    assert psnr_db(renderer.render([avatar], alpha[1:]), plain) > least
 
 
 @pytest.mark.skipif("bf16" not in PRECISIONS, reason="no bf16 arithmetic here")
@@ -122,7 +123,7 @@ def test_batch_and_single_are_alike_and_a_switch_leaves_no_trace(precision):
 
 @pytest.mark.skipif("int8" not in PRECISIONS, reason="no int8 arithmetic here")
 def test_int8_is_calibrated_once_and_close(tmp_path, monkeypatch):
-    """On the shipped weights: pictures within the bound, coefficients not, and so it drops out of the choice."""
+    """On the shipped weights: within both bounds."""
     monkeypatch.setenv("LIA_LIVE_CACHE", str(tmp_path))
     network = load_model("default", device="cpu").requires_grad_(False)
     assert recall(network) is None
@@ -136,9 +137,9 @@ def test_int8_is_calibrated_once_and_close(tmp_path, monkeypatch):
     with torch.no_grad():
         alpha = network.encode_motion(to_tensor(crops[-1:])).numpy()
     spread = np.array([standard_deviation(direction) for direction in network.directions])
-    assert (np.abs(renderer.encode_motion(crops[-1:]) - alpha) / spread).mean() < 0.05
+    assert (np.abs(renderer.encode_motion(crops[-1:]) - alpha) / spread).mean() < 0.02
     plain = to_pixels(expected(network, look, alpha))
-    assert psnr_db(renderer.render([renderer.load_avatar(look)], alpha), plain) > 38
+    assert psnr_db(renderer.render([renderer.load_avatar(look)], alpha), plain) > 45
     monkeypatch.setattr(OpenVinoRenderer, "_calibrated", lambda *given: pytest.fail("again"))
     OpenVinoRenderer(network, precision="int8")
 
@@ -153,14 +154,13 @@ def heavy_operations(renderer):
 
 @pytest.mark.parametrize(
     "entry",
-    [None, 3, [], {}, {"encoder": [], "renderer": []}, {"encoder": [[0, 1]] * 9, "renderer": "abc"},
-     {"encoder": [[0, 1]] * 8 + [[0, "inf"]], "renderer": [[0, 1]] * 3},
-     {"encoder": [[0, 1]] * 9, "renderer": [[1, 0]] * 3}, {"encoder": [[0, 1, 2]] * 9, "renderer": [[0, 1]] * 3}],
+    [None, 3, [], {}, {"renderer": []}, {"renderer": "abc"}, {"renderer": [[0, 1], [0, "inf"], [0, 1]]},
+     {"renderer": [[0, 1]] * 2}, {"renderer": [[1, 0]] * 3}, {"renderer": [[0, 1, 2]] * 3}],
 )  # fmt: skip
 def test_damaged_ranges_are_measured_again(entry):
     assert Ranges.read(entry, CONFIGS["tiny"]) is None
-    sound = {"encoder": [[-1, 1]] * 9, "renderer": [[0, 2.5]] * 3}
-    assert Ranges.read(sound, CONFIGS["tiny"]).renderer[0] == (0.0, 2.5)
+    sound = Ranges.read({"renderer": [[0, 2.5]] * 3}, CONFIGS["tiny"])
+    assert sound is not None and sound.renderer[0] == (0.0, 2.5)
 
 
 def test_far_flows_sample_zeros_like_the_model():
