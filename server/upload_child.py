@@ -1,4 +1,4 @@
-"""The child that opens a stranger's picture: little memory, little time, writes no file, opens no connection.
+"""The child that opens a stranger's picture: little memory, little time, opens no file and no connection.
 
 Run as a script with Python's ``-I``; imports nothing of this project. Reads the file from stdin; writes "height
 width\\n" and the pixels (H, W, 3) uint8 RGB to stdout, or "no <reason>\\n" and exits with ``REFUSED``.
@@ -30,7 +30,7 @@ def confine() -> None:
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_AS, MEMORY_BYTES),
-        (resource.RLIMIT_NOFILE, 16),
+        (resource.RLIMIT_NOFILE, 3),  # what is open: nothing else can be opened, sockets included
         (resource.RLIMIT_NPROC, 0),
     ):
         try:
@@ -41,10 +41,22 @@ def confine() -> None:
 
 def main(file: BinaryIO) -> int:
     """Decode ``file``; returns the exit code."""
-    from PIL import Image, ImageOps  # before the limits: its libraries are files, too
+    # Before the limits, and what Pillow would import only when it comes to it: modules are files, too.
+    import copy  # noqa: F401
+
+    from PIL import (  # noqa: F401
+        Image,
+        ImageColor,
+        ImageFile,
+        ImageFilter,
+        ImageOps,
+        ImagePalette,
+        MpoImagePlugin,
+        TiffImagePlugin,
+        WebPImagePlugin,
+    )
 
     Image.preinit()
-    import PIL.WebPImagePlugin  # noqa: F401
 
     confine()
     Image.MAX_IMAGE_PIXELS = None  # the size is checked here
