@@ -17,7 +17,7 @@ from lia_live.train.pairs import Pairs
 from lia_live.train.performer import Performer
 from lia_live.train.prepared import Prepared
 from lia_live.train.reporting import FolderReporter
-from lia_live.train.teacher import ALPHA_GAIN, Teacher
+from lia_live.train.teacher import ALPHA_GAIN, Teacher, in_label_units
 
 PAIRS = 96
 BATCH = 16
@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--weights", default="default")
     parser.add_argument("--out", type=Path, default=Path("."), help="folder of sheet.png")
     arguments = parser.parse_args()
-    model = load_model(arguments.weights, device="cpu")
+    model = in_label_units(load_model(arguments.weights, device="cpu"))
     teacher = Teacher(model, len(THETA))
     with torch.no_grad():
         teacher.term.zero_()  # finished weights carry it folded in

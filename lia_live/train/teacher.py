@@ -13,7 +13,7 @@ an oracle's, and training is LIA's own forward pass.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -147,3 +147,44 @@ def collapse(head: nn.Sequential) -> tuple[Tensor, Tensor]:
         weight = linear.weight.double() * linear.scale
         matrix, offset = weight @ matrix, weight @ offset + linear.bias.double()
     return matrix, offset
+
+
+@torch.no_grad()
+def turned_up(model: LIA, gains: Tensor) -> LIA:
+    """A network whose coefficients are ``gains`` (motion_dim,), > 0, times as large, and move a portrait as much more.
+
+    A face that drives itself still gives itself: w = z + Q·alpha_source + Q·G·(alpha_driver - alpha_source), which
+    is a teacher term of Q·(I - G), folded away. ``model`` is left alone.
+    """
+    basis = model.dec.direction.basis().double()
+    teacher = Teacher(model, 0)
+    teacher.term.copy_(basis * (1 - gains.double()))
+    louder = teacher.folded()
+    last = all_of(EqualLinear, louder.enc.fc)[-1]
+    last.weight.mul_(gains[:, None])
+    last.bias.mul_(gains)
+    louder.directions = tuple(
+        replace(
+            one,
+            low=one.low * gain,
+            high=one.high * gain,
+            neutral=one.neutral * gain,
+            scale=one.scale * gain,
+        )
+        for one, gain in zip(model.directions, gains.tolist(), strict=True)
+    )
+    return louder
+
+
+def gains_of(model: LIA) -> Tensor:
+    """(motion_dim,) by how much each coefficient of a labelled network was turned up."""
+    gains = torch.ones(model.config.motion_dim)
+    for index, direction in enumerate(model.directions[: len(THETA)]):
+        gains[index] = direction.scale / ALPHA_GAIN
+    return gains
+
+
+def in_label_units(model: LIA) -> LIA:
+    """The labelled network as it was trained, before any coefficient was turned up."""
+    gains = gains_of(model)
+    return model if bool((gains == 1).all()) else turned_up(model, 1 / gains)

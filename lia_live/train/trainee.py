@@ -17,9 +17,15 @@ from lia_live.train.checkpoints import pack_optimiser, unpack_optimiser
 from lia_live.train.discriminator import Discriminator
 from lia_live.train.growth import grow, pass_colours, start
 from lia_live.train.motion import NAMES
-from lia_live.train.schedule import Stage, TrainConfig
+from lia_live.train.schedule import Gains, Stage, TrainConfig
 from lia_live.train.supply import seeded
-from lia_live.train.teacher import Teacher, label_directions
+from lia_live.train.teacher import (
+    Teacher,
+    gains_of,
+    in_label_units,
+    label_directions,
+    turned_up,
+)
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -32,6 +38,7 @@ class Trainee:
         """Raises ``ConfigError`` if ``base`` is larger than the first stage, or of another shape."""
         self._config, self._device = config, device
         self._base = base
+        self._gains = _gains(config, base)
         first = config.stages[0].size
         check_start(config, base)
         if base is not None:
@@ -155,6 +162,8 @@ class Trainee:
         if self._config.colours != "learned":
             pass_colours(model, coarser=self._config.colours == "filled")
         model.directions = self.teacher.model.directions
+        if bool((self._gains != 1).any()):
+            model = turned_up(model, self._gains)
         return model.eval()
 
 
@@ -190,11 +199,25 @@ def is_labelled(model: LIA) -> bool:
     return tuple(d.name for d in model.directions[: len(NAMES)]) == NAMES
 
 
+def _gains(config: TrainConfig, base: LIA | None) -> Tensor:
+    """(motion_dim,) what the finished coefficients are turned up by: the run's, else as in the base."""
+    if config.gains != Gains():
+        gains = torch.ones(config.model.motion_dim)
+        for label, gain in config.gains.by_label().items():
+            gains[NAMES.index(label)] = gain
+        return gains
+    if base is not None and is_labelled(base):
+        return gains_of(base)
+    return torch.ones(config.model.motion_dim)
+
+
 def _finished_teacher(base: LIA) -> Teacher:
     """A teacher around finished weights: its term is folded in already."""
-    model = copy.deepcopy(base).cpu().float().train()
+    labelled = is_labelled(base)
+    model = copy.deepcopy(base).cpu().float()
+    model = (in_label_units(model) if labelled else model).train()
     model.requires_grad_(True)
-    teacher = Teacher(model, len(NAMES) if is_labelled(base) else 0)
+    teacher = Teacher(model, len(NAMES) if labelled else 0)
     with torch.no_grad():
         teacher.term.zero_()
     return teacher

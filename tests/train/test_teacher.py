@@ -1,10 +1,19 @@
 """The teacher term folds into a plain network, exactly."""
 
+import pytest
 import torch
 
 from lia_live.model import LIA, LIAConfig
 from lia_live.train.growth import start
-from lia_live.train.teacher import ALPHA_GAIN, Teacher, collapse, label_directions
+from lia_live.train.teacher import (
+    ALPHA_GAIN,
+    Teacher,
+    collapse,
+    gains_of,
+    in_label_units,
+    label_directions,
+    turned_up,
+)
 
 CONFIG = LIAConfig(size=32, width=0.125, latent_dim=48)
 LABELS = 16
@@ -72,3 +81,28 @@ def test_labels_fill_the_first_directions() -> None:
     assert directions[0].scale == ALPHA_GAIN
     assert [d.name for d in directions[16:]] == ["free 1", "free 2", "free 3", "free 4"]
     assert all(d.low < d.neutral + 1e-6 and d.high > d.neutral - 1e-6 for d in directions)
+
+
+@torch.no_grad()
+def test_a_network_turned_up_moves_further_for_the_same_driver() -> None:
+    torch.manual_seed(2)
+    model = LIA(CONFIG)
+    model.directions = label_directions(CONFIG.motion_dim)
+    gains = torch.ones(CONFIG.motion_dim)
+    gains[[0, 6]] = torch.tensor([1.4, 1.2])
+    louder = turned_up(model, gains)
+    picture = torch.rand(2, 3, CONFIG.size, CONFIG.size) * 2 - 1
+    looks = [m.encode_appearance(picture) for m in (model, louder)]
+    alphas = [m.encode_motion(picture) for m in (model, louder)]
+    assert torch.allclose(alphas[1], alphas[0] * gains, atol=1e-4)
+    step = torch.randn(2, CONFIG.motion_dim)
+    for by in (torch.zeros_like(step), step):
+        pictures = [
+            m.dec(look.latent + m.dec.direction(alpha + by), look.features)[0]
+            for m, look, alpha in zip((model, louder), looks, alphas, strict=True)
+        ]
+        assert torch.allclose(pictures[0], pictures[1], atol=2e-3)
+    assert louder.directions[0].scale == pytest.approx(1.4 * ALPHA_GAIN)
+    assert torch.allclose(gains_of(louder), gains)
+    assert torch.allclose(in_label_units(louder).encode_motion(picture), alphas[0], atol=1e-4)
+    assert in_label_units(model) is model

@@ -12,8 +12,8 @@ from lia_live.errors import ConfigError
 from lia_live.model import LIA
 from lia_live.train.devices import open_fabric
 from lia_live.train.motion import NAMES
-from lia_live.train.schedule import paper
-from lia_live.train.teacher import label_directions
+from lia_live.train.schedule import Gains, paper
+from lia_live.train.teacher import ALPHA_GAIN, gains_of, label_directions
 from lia_live.train.trainee import Trainee
 from tests.train import runs
 
@@ -257,3 +257,30 @@ def test_what_starts_as_the_paper_does_has_no_colours_to_pass() -> None:
     for colours in ("passed", "filled"):
         with pytest.raises(ConfigError, match="pass-through"):
             replace(paper(), colours=colours)
+
+
+def test_gains_are_of_the_finished_network_alone() -> None:
+    """What goes on from it is taught in label units again, and its gains stay unless others are asked for."""
+    config = replace(CONFIG, gains=Gains(yaw=1.4, blink=1.5))
+    first = Trainee(config, CPU)
+    first.begin_stage(CONFIG.stages[0], 0)
+    touch(first)
+    louder = first.finished(32)
+    assert louder.directions[0].scale == pytest.approx(1.4 * ALPHA_GAIN)
+    assert (
+        louder.directions[9].scale == louder.directions[10].scale == pytest.approx(1.5 * ALPHA_GAIN)
+    )
+    second = Trainee(CONFIG, CPU, louder)
+    picture = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    with torch.no_grad():
+        taught = first.average.model.enc.fc(first.average.model.enc.net_app(picture)[0])
+        again = second.teacher.read_motion(picture)
+    assert torch.allclose(again, taught, atol=1e-3)
+    assert torch.allclose(gains_of(second.finished(32)), gains_of(louder))
+    third = Trainee(replace(CONFIG, gains=Gains(pitch=1.2)), CPU, louder)
+    assert gains_of(third.finished(32))[:3].tolist() == pytest.approx([1, 1.2, 1])
+
+
+def test_a_gain_that_cannot_be_meant_is_refused() -> None:
+    with pytest.raises(ConfigError, match="yaw"):
+        Gains(yaw=0.0)
