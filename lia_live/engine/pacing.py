@@ -5,12 +5,16 @@ from __future__ import annotations
 import statistics
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import TypeVar
 
 from lia_live.engine.slot import Slot
 from lia_live.interfaces import Clock
 
 T = TypeVar("T")
+
+OLD_S = 1 / 30
+"""What was tracked and is not taken for so long, or for half of what the network takes, gives way to a newer frame."""
 
 EARLY = 0.75
 """Of one interval: how long before its due time a tick may happen when a new item is there."""
@@ -50,31 +54,47 @@ class NetworkForecast:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._free = threading.Event()
-        self._free.set()
-        self._closed = False
+        self._changed = threading.Condition()
         self._recent: deque[float] = deque(maxlen=9)
-        self._began = self._until = clock.now()
+        self._began: float | None = None  # None: it is free
+        self._closed = False
 
     def begin(self) -> None:
         """The network has a frame in hand."""
-        if self._recent and not self._closed:
+        with self._changed:
             self._began = self._clock.now()
-            self._until = self._began + statistics.median(self._recent)
-            self._free.clear()
-        else:  # nothing is known yet: nobody waits
-            self._began = self._clock.now()
+            self._changed.notify_all()
 
     def end(self) -> None:
         """It is done with it."""
-        self._recent.append(self._clock.now() - self._began)
-        self._free.set()
+        with self._changed:
+            if self._began is not None:
+                self._recent.append(self._clock.now() - self._began)
+            self._began = None
+            self._changed.notify_all()
 
-    def wait(self, lead_s: float) -> None:
-        """Until the network is free, or is likely to be in ``lead_s`` seconds."""
-        self._free.wait(max(0.0, self._until - lead_s - self._clock.now()))
+    def wait(self, lead_s: float, pending: Callable[[], bool]) -> None:
+        """Until the network is free, or is likely to be in ``lead_s`` seconds.
+
+        ``pending``: whether something waits for it already; then until it has been taken, or has become old.
+        """
+        with self._changed:
+            asked_at = self._clock.now()
+            while self._recent and not self._closed:
+                usual = statistics.median(self._recent)
+                if pending():
+                    until = asked_at + max(OLD_S, usual / 2)
+                elif self._began is not None:
+                    until = self._began + usual - lead_s
+                else:
+                    return
+                left = until - self._clock.now()
+                if left <= 0:
+                    return
+                self._changed.wait(left)
 
     def close(self) -> None:
         """Nobody waits any more."""
-        self._closed = True
-        self._free.set()
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

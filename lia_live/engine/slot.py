@@ -45,6 +45,12 @@ class Slot(Generic[T]):
             item, self._item = self._item, None
             return item
 
+    def wait(self) -> bool:
+        """Until something waits here. False: the slot is closed and empty, nothing will ever come."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._item is not None or self._closed)
+            return self._item is not None
+
     def close(self) -> None:
         """No more items; every waiting taker wakes. What already waits can still be taken once."""
         with self._changed:

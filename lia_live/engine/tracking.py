@@ -56,16 +56,19 @@ class TrackingLoop:
     def run(self) -> None:
         """Body of the thread."""
         try:
-            while not self._stop.is_set():
-                self._forecast.wait(LEAD * self._usual_s + LEAD_S)
-                frame = self._frames.take()
-                if frame is None:  # closed
-                    break
+            while self._frames.wait() and not self._stop.is_set():
+                self._forecast.wait(LEAD * self._usual_s + LEAD_S, self._pending)
+                frame = self._frames.take(0)
+                if frame is None:
+                    continue
                 self._sightings.put(self._look(frame))
                 self._stats.dropped_tracked = self._sightings.drops
         finally:
             self._sightings.close()
             self._observer.leave()
+
+    def _pending(self) -> bool:
+        return len(self._sightings) > 0
 
     def _look(self, frame: Frame) -> Sighting:
         try:

@@ -24,8 +24,9 @@ ENOUGH_S = 1 / 30
 SLACK = 0.05
 """What is in use is given up only where the other is better by this much more: near the border nothing flutters."""
 
-FIRST_LOOK, RAREST_LOOK = 45, 720
-"""Frames until the other number of threads is looked at again: every time that changes nothing, twice as many."""
+SOON_S, FIRST_S, RAREST_S = 0.3, 1.5, 24.0
+"""Until the other number of threads is looked at for the first time, since what was measured once may not hold today;
+then again after ``FIRST_S``, and every time that changes nothing, after twice as long."""
 LOOK = 5
 """Frames of one look. The first of them wakes threads and caches and does not count."""
 RECENT = 9
@@ -44,7 +45,7 @@ class ThreadChooser:
         self._usual = current
         self._recent: deque[float] = deque(maxlen=RECENT)
         self._looked: list[float] = []
-        self._pause = self._left = FIRST_LOOK
+        self._pause = self._left = SOON_S
         self._decided_s: float | None = None
 
     def took(self, seconds: float) -> None:
@@ -55,7 +56,7 @@ class ThreadChooser:
                 self._decide(statistics.median(self._looked[1:]))
             return
         self._recent.append(seconds)
-        self._left -= 1
+        self._left -= max(seconds, ENOUGH_S)  # about what has passed
         full = len(self._recent) == RECENT
         if full and (self._left <= 0 or self._disturbed()):
             self.current = self._other
@@ -66,7 +67,7 @@ class ThreadChooser:
 
     def _disturbed(self) -> bool:
         """Frames take longer than they did when this was chosen."""
-        if self._decided_s is None or self._left > self._pause - FIRST_LOOK // 3:
+        if self._decided_s is None or self._left > self._pause - FIRST_S / 3:
             return False  # just decided
         return statistics.median(self._recent) > DISTURBED * self._decided_s
 
@@ -77,10 +78,10 @@ class ThreadChooser:
         worth += SLACK if self._usual == self._many else -SLACK
         best = self._many if many_s < worth * few_s else self._few
         if best == self._usual:
-            self._pause = min(2 * self._pause, RAREST_LOOK)
+            self._pause = min(max(2 * self._pause, FIRST_S), RAREST_S)
             self._decided_s = usual_s
         else:
-            self._pause = FIRST_LOOK
+            self._pause = FIRST_S
             self._decided_s = other_s
             self._recent.clear()
         self._usual = self.current = best

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -57,61 +58,73 @@ def test_missed_ticks_are_skipped() -> None:
 # When the network will be free
 
 
-class Waits:
-    """The event of a forecast: says how long somebody would have waited."""
+def waited(
+    forecast: NetworkForecast, clock: HandClock, lead_s: float, pending: bool = False
+) -> float:
+    """How long somebody waits, on a clock that passes only where they do."""
 
-    def __init__(self, forecast: NetworkForecast) -> None:
-        self.free, self.asked = True, 0.0
-        forecast._free = self  # type: ignore[assignment]
+    class Passing:
+        def __enter__(self) -> None: ...
 
-    def set(self) -> None:
-        self.free = True
+        def __exit__(self, *error: object) -> None: ...
 
-    def clear(self) -> None:
-        self.free = False
+        def notify_all(self) -> None: ...
 
-    def wait(self, seconds: float) -> bool:
-        self.asked = 0.0 if self.free else seconds
-        return self.free
+        def wait(self, seconds: float) -> None:
+            clock.advance(seconds)
+
+    forecast._changed = Passing()  # type: ignore[assignment]
+    before = clock.now()
+    forecast.wait(lead_s, lambda: pending)
+    return round(clock.now() - before, 6)
+
+
+def frame(forecast: NetworkForecast, clock: HandClock, took_s: float) -> None:
+    forecast.begin()
+    clock.advance(took_s)
+    forecast.end()
 
 
 def test_tracking_begins_when_the_network_is_about_to_be_free() -> None:
     clock = HandClock()
     forecast = NetworkForecast(clock)
-    waits = Waits(forecast)
-
-    def asked(lead_s: float) -> float:
-        forecast.wait(lead_s)
-        return round(waits.asked, 6)
-
     forecast.begin()
-    assert asked(0.01) == 0  # nothing is known yet
+    assert waited(forecast, clock, 0.01) == 0  # nothing is known yet
     clock.advance(0.2)
     forecast.end()
-    for took in (0.1, 0.1, 5.0):  # one frame that hung says nothing
-        forecast.begin()
-        clock.advance(took)
-        forecast.end()
-    assert asked(0.01) == 0  # free
+    for took_s in (0.1, 0.1, 5.0):  # one frame that hung says nothing
+        frame(forecast, clock, took_s)
+    assert waited(forecast, clock, 0.01) == 0  # free
     forecast.begin()
     clock.advance(0.04)
-    assert asked(0.01) == pytest.approx(0.15 - 0.04 - 0.01)
+    assert waited(forecast, clock, 0.01) == pytest.approx(0.15 - 0.04 - 0.01)
     clock.advance(0.2)
-    assert asked(0.01) == 0  # later than thought: any moment now
+    assert waited(forecast, clock, 0.01) == 0  # later than thought: any moment now
     forecast.close()
     forecast.begin()
-    assert asked(0.0) == 0
+    assert waited(forecast, clock, 0.0) == 0
 
 
-def test_whoever_waits_for_the_network_is_woken_when_it_is_free_earlier_or_never_again() -> None:
-    for wake in (NetworkForecast.end, NetworkForecast.close):
-        clock = HandClock()
-        forecast = NetworkForecast(clock)
-        forecast.begin()
-        clock.advance(30.0)
-        forecast.end()
-        forecast.begin()
-        threading.Timer(0.05, wake, (forecast,)).start()
-        began = time.perf_counter()
-        forecast.wait(0.0)
-        assert time.perf_counter() - began < 5
+def test_one_frame_is_tracked_ahead_and_a_newer_one_only_when_that_has_become_old() -> None:
+    clock = HandClock()
+    forecast = NetworkForecast(clock)
+    for _ in range(3):
+        frame(forecast, clock, 0.2)
+    assert waited(forecast, clock, 0.01, pending=True) == pytest.approx(0.1)
+    for _ in range(9):
+        frame(forecast, clock, 0.01)
+    assert waited(forecast, clock, 0.01, pending=True) == pytest.approx(1 / 30, abs=1e-6)
+
+
+@pytest.mark.parametrize("wake", [NetworkForecast.end, NetworkForecast.close])
+def test_whoever_waits_for_the_network_is_woken_when_it_is_free_earlier_or_never_again(
+    wake: Callable[[NetworkForecast], None],
+) -> None:
+    clock = HandClock()
+    forecast = NetworkForecast(clock)
+    frame(forecast, clock, 30.0)
+    forecast.begin()
+    threading.Timer(0.05, wake, (forecast,)).start()
+    began = time.perf_counter()
+    forecast.wait(0.0, lambda: False)
+    assert time.perf_counter() - began < 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -69,14 +70,17 @@ def test_no_frame_is_tracked_that_came_while_the_network_was_far_from_free() -> 
     """While the tracker waits for the network three frames come: it takes the newest, and looks at no other."""
     frames: Slot[Frame] = Slot()
     sightings: Slot[Sighting] = Slot()
+    frames.put(FRAME)
     clock = HandClock()
     numbers: list[int] = []
     leads: list[float] = []
 
     class Forecast(NetworkForecast):
-        def wait(self, lead_s: float) -> None:
+        def wait(self, lead_s: float, pending: Callable[[], bool]) -> None:
             leads.append(lead_s)
+            assert pending() is (len(leads) > 1)
             if len(leads) > 4:
+                frames.clear()
                 frames.close()
                 return
             for number in range(3 * len(leads) - 2, 3 * len(leads) + 1):
@@ -85,6 +89,7 @@ def test_no_frame_is_tracked_that_came_while_the_network_was_far_from_free() -> 
     def script(frame: Frame) -> object:
         numbers.append(frame.number)
         clock.advance(0.006)
+        frames.put(FRAME)  # the next one has come meanwhile
         return True
 
     observer = Observer(ScriptedTracker(CONFIG.size, script), live_network(lambda n: 1), None)
@@ -93,7 +98,7 @@ def test_no_frame_is_tracked_that_came_while_the_network_was_far_from_free() -> 
     config = PipelineConfig()
     TrackingLoop(frames, sightings, observer, Forecast(clock), config, stats, clock, stop).run()
     assert numbers == [3, 6, 9, 12]
-    assert frames.drops == 8
+    assert frames.drops == 12
     assert leads == sorted(leads)  # it has learned how long it takes itself
     assert 0.004 < leads[-1] < 0.012
     assert sightings.drops == stats.dropped_tracked == 3

@@ -34,11 +34,18 @@ class Machine:
         self.used += used
         return used
 
+    def mostly(self) -> int:
+        """Of the next second's frames all but those of one look."""
+        used = self.frames(30)
+        best = max(set(used), key=used.count)
+        assert used.count(best) >= 30 - adaptive.LOOK
+        return best
+
 
 def test_two_threads_are_taken_where_both_cores_are_free() -> None:
     machine = Machine(ThreadChooser((1, 2), 1), one=0.030, two=0.018)
     machine.frames(60)
-    assert set(machine.frames(30)) == {2}
+    assert machine.mostly() == 2
 
 
 def test_a_program_that_takes_a_core_is_noticed_within_a_second_or_so() -> None:
@@ -55,8 +62,8 @@ def test_and_when_it_has_gone_within_half_a_minute() -> None:
     machine = Machine(ThreadChooser((1, 2), 1), one=0.032, two=0.055)
     machine.frames(5000)
     machine.set(one=0.030, two=0.018)
-    machine.frames(adaptive.RAREST_LOOK + 20)
-    assert set(machine.frames(30)) == {2}
+    machine.frames(round(adaptive.RAREST_S * 30) + 20)
+    assert machine.mostly() == 2
 
 
 def test_looking_costs_few_frames() -> None:
@@ -75,7 +82,13 @@ def test_looking_costs_few_frames() -> None:
 def test_what_a_thread_must_bring(one: float, two: float, best: int, begin: int) -> None:
     machine = Machine(ThreadChooser((1, 2), begin), one=one, two=two)
     machine.frames(100)
-    assert set(machine.frames(30)) == {best}
+    assert machine.mostly() == best
+
+
+def test_what_was_measured_once_is_looked_at_at_once_also_where_frames_are_slow() -> None:
+    machine = Machine(ThreadChooser((1, 2), 2), one=0.100, two=0.160)
+    machine.frames(adaptive.RECENT + adaptive.LOOK)
+    assert machine.chooser.current == 1
 
 
 @pytest.mark.parametrize("begin", [1, 2])
