@@ -13,7 +13,7 @@ from lia_live.engine.stats import Stats
 from lia_live.frame import Frame
 from lia_live.interfaces import Clock
 
-LEAD, LEAD_S = 1.5, 0.002
+LEAD, LEAD_S = 1.0, 0.002
 """Tracking begins so many times its usual length, and so many seconds, before the network is expected to be free."""
 NEWEST = 0.2
 """How much the newest frame counts in what is usual."""

@@ -19,15 +19,15 @@ from lia_live.render.interface import Alpha, LoadedAvatar, Threaded
 
 WORTH_A_THREAD = 0.8
 """A further thread must bring the time of a frame below this fraction: capture and tracking want cores too."""
-ENOUGH_S = 1 / 30
-"""... unless a frame takes longer than this without it: then all that is quicker is worth it."""
 SLACK = 0.05
 """What is in use is given up only where the other is better by this much more: near the border nothing flutters."""
 
 SOON_S, FIRST_S, RAREST_S = 0.3, 1.5, 24.0
 """Until the other number of threads is looked at for the first time, since what was measured once may not hold today;
 then again after ``FIRST_S``, and every time that changes nothing, after twice as long."""
-LOOK = 5
+FRAME_S = 1 / 30
+"""From one frame to the next, where the network keeps up."""
+LOOK = 6
 """Frames of one look. The first of them wakes threads and caches and does not count."""
 RECENT = 9
 """Frames whose median is what a frame takes now."""
@@ -56,7 +56,7 @@ class ThreadChooser:
                 self._decide(statistics.median(self._looked[1:]))
             return
         self._recent.append(seconds)
-        self._left -= max(seconds, ENOUGH_S)  # about what has passed
+        self._left -= max(seconds, FRAME_S)  # about what has passed
         full = len(self._recent) == RECENT
         if full and (self._left <= 0 or self._disturbed()):
             self.current = self._other
@@ -74,8 +74,7 @@ class ThreadChooser:
     def _decide(self, other_s: float) -> None:
         usual_s = statistics.median(self._recent)
         few_s, many_s = (usual_s, other_s) if self._usual == self._few else (other_s, usual_s)
-        worth = WORTH_A_THREAD if few_s <= ENOUGH_S else 1.0
-        worth += SLACK if self._usual == self._many else -SLACK
+        worth = WORTH_A_THREAD + (SLACK if self._usual == self._many else -SLACK)
         best = self._many if many_s < worth * few_s else self._few
         if best == self._usual:
             self._pause = min(max(2 * self._pause, FIRST_S), RAREST_S)

@@ -53,8 +53,8 @@ def test_a_slow_tracker_never_builds_a_queue() -> None:
     tracker, _ = slow(0.2)
     run = pipeline(camera(30), tracker=tracker, fps=30.0)
     snapshot = run.run(duration=2.0)
-    assert snapshot["age_ms"]["p99"] <= 300
-    assert snapshot["dropped_in"] >= 30
+    assert snapshot["age_ms"]["p95"] <= 600  # in a queue the last ones would be 1,600 old
+    assert snapshot["dropped_in"] >= 25
     assert snapshot["dropped_tracked"] == 0
 
 
@@ -100,7 +100,7 @@ def test_no_frame_is_tracked_that_came_while_the_network_was_far_from_free() -> 
     assert numbers == [3, 6, 9, 12]
     assert frames.drops == 12
     assert leads == sorted(leads)  # it has learned how long it takes itself
-    assert 0.004 < leads[-1] < 0.012
+    assert 0.004 < leads[-1] < 0.009
     assert sightings.drops == stats.dropped_tracked == 3
     last = sightings.take(0)
     assert last is not None and last.frame.number == 12
@@ -124,11 +124,23 @@ def test_a_tracker_that_hangs_leaves_the_avatar_moving_to_rest() -> None:
         sinks=[sink],
         policy=PolicyConfig("absolute", smooth=0.0, hold_s=0.1, ease_s=0.2, return_s=0.0),
     )
-    threading.Timer(1.4, freed.set).start()
-    run.run(duration=1.3)
-    first = [float(code[0]) for code in renderer.rendered]
-    assert max(first) == pytest.approx(5.0)
-    assert first[-1] == pytest.approx(0.0, abs=1e-6)
+
+    def until_at_rest() -> None:
+        moved = False
+        while not freed.wait(0.02):
+            now = [float(code[0]) for code in renderer.rendered]
+            moved = moved or 5.0 in now
+            if moved and now[-1] == 0.0:
+                freed.set()
+                run.stop()
+
+    watcher = threading.Thread(target=until_at_rest)
+    watcher.start()
+    run.run(duration=15.0)
+    at_rest = freed.is_set()
+    freed.set()
+    watcher.join()
+    assert at_rest
     assert all(corner(picture) == GREEN for picture in sink.pictures)
 
 

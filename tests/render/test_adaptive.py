@@ -75,8 +75,14 @@ def test_looking_costs_few_frames() -> None:
 
 @pytest.mark.parametrize(
     ("one", "two", "best"),
-    [(0.020, 0.018, 1), (0.020, 0.010, 2), (0.050, 0.044, 2), (0.050, 0.060, 1)],
-    ids=["hardly quicker", "much quicker", "too slow for 30 fps: anything counts", "slower"],
+    [(0.020, 0.018, 1), (0.020, 0.010, 2), (0.050, 0.044, 1), (0.050, 0.030, 2), (0.050, 0.060, 1)],
+    ids=[
+        "hardly quicker",
+        "much quicker",
+        "slow and hardly quicker",
+        "slow and much quicker",
+        "slower",
+    ],
 )
 @pytest.mark.parametrize("begin", [1, 2])
 def test_what_a_thread_must_bring(one: float, two: float, best: int, begin: int) -> None:
