@@ -10,9 +10,17 @@ from typing import TypeVar
 
 from lia_live.engine.slot import Slot
 from lia_live.interfaces import Clock
+from lia_live.timing import Chooser
 
 T = TypeVar("T")
 
+IN_TURNS, AHEAD = 0, 1
+WORTH_GOING_AHEAD = 0.9
+"""Tracking beside the network must bring a frame below this fraction of what both take in turns."""
+EARLY_S = 0.002
+"""Ahead, tracking is to end so long before the network does."""
+NEWEST = 0.2
+"""How much the newest frame counts in what tracking usually takes."""
 OLD_S = 1 / 30
 """What was tracked and is not taken for so long, or for half of what the network takes, gives way to a newer frame."""
 
@@ -48,14 +56,19 @@ class SteadyClock:
 
 
 class NetworkForecast:
-    """When the network will be free, so that tracking ends just then: with the newest frame, and with no frame
+    """When tracking begins, so that it ends with the newest frame when the network is free for it, and no frame is
     tracked that the network has no time for. ``begin`` and ``end``: the model thread; the rest: any.
+
+    Either in turns, once the network is free; or ahead, beside the network, so that it never waits. Ahead is quicker
+    where a core is free for it, and older pictures for nothing where none is: what frames take decides.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._changed = threading.Condition()
+        self._chooser = Chooser(IN_TURNS, AHEAD, IN_TURNS, WORTH_GOING_AHEAD)
         self._recent: deque[float] = deque(maxlen=9)
+        self._track_s = 0.0
         self._began: float | None = None  # None: it is free
         self._closed = False
 
@@ -69,14 +82,21 @@ class NetworkForecast:
         """It is done with it."""
         with self._changed:
             if self._began is not None:
-                self._recent.append(self._clock.now() - self._began)
+                took_s = self._clock.now() - self._began
+                self._recent.append(took_s)
+                in_turns = self._chooser.current == IN_TURNS
+                self._chooser.took(took_s + self._track_s if in_turns else took_s)
             self._began = None
             self._changed.notify_all()
 
-    def wait(self, lead_s: float, pending: Callable[[], bool]) -> None:
-        """Until the network is free, or is likely to be in ``lead_s`` seconds.
+    def tracked(self, seconds: float) -> None:
+        """Tracking a frame has taken so long."""
+        self._track_s += (seconds - self._track_s) * NEWEST
 
-        ``pending``: whether something waits for it already; then until it has been taken, or has become old.
+    def wait(self, pending: Callable[[], bool]) -> None:
+        """Until it is time to track the newest frame.
+
+        ``pending``: whether a tracked one waits for the network already; then until it is taken, or has become old.
         """
         with self._changed:
             asked_at = self._clock.now()
@@ -84,10 +104,13 @@ class NetworkForecast:
                 usual = statistics.median(self._recent)
                 if pending():
                     until = asked_at + max(OLD_S, usual / 2)
-                elif self._began is not None:
-                    until = self._began + usual - lead_s
-                else:
+                elif self._began is None:
                     return
+                elif self._chooser.current == IN_TURNS:
+                    self._changed.wait()
+                    continue
+                else:
+                    until = self._began + usual - self._track_s - EARLY_S
                 left = until - self._clock.now()
                 if left <= 0:
                     return

@@ -13,18 +13,13 @@ from lia_live.engine.stats import Stats
 from lia_live.frame import Frame
 from lia_live.interfaces import Clock
 
-LEAD, LEAD_S = 1.0, 0.002
-"""Tracking begins so many times its usual length, and so many seconds, before the network is expected to be free."""
-NEWEST = 0.2
-"""How much the newest frame counts in what is usual."""
-
 
 class TrackingLoop:
     """Frames to sightings until the frames are finished or ``stop`` is set. Frees the tracker behind itself.
 
-    Where the network keeps up, every frame is tracked as it comes. Where it does not, the tracker begins when the
-    network is about to be free: with the newest frame, and it takes no time away for frames that nobody will see.
-    A fault of one frame means that nobody was seen in it; one that lasts ends the run.
+    Where the network keeps up, every frame is tracked as it comes. Where it does not, the newest is tracked when the
+    network is free or about to be (``NetworkForecast``): no time goes to frames that nobody will see. A fault of one
+    frame means that nobody was seen in it; one that lasts ends the run.
     """
 
     def __init__(
@@ -47,7 +42,6 @@ class TrackingLoop:
         self._stop = stop
         self._faults = Faults(stats, clock, config.fault_limit_s)
         self._recalibrate = threading.Event()
-        self._usual_s = 0.0
 
     def recalibrate(self) -> None:
         """Have the tracker forget its locked scale before the next frame. Any thread."""
@@ -57,7 +51,7 @@ class TrackingLoop:
         """Body of the thread."""
         try:
             while self._frames.wait() and not self._stop.is_set():
-                self._forecast.wait(LEAD * self._usual_s + LEAD_S, self._pending)
+                self._forecast.wait(self._pending)
                 frame = self._frames.take(0)
                 if frame is None:
                     continue
@@ -78,7 +72,7 @@ class TrackingLoop:
             began = self._clock.now()
             with self._stats.track.measure(self._clock):
                 sighting = self._observer.look(frame)
-            self._usual_s += (self._clock.now() - began - self._usual_s) * NEWEST
+            self._forecast.tracked(self._clock.now() - began)
         except Exception as error:  # whatever it is, the answer is the same: nobody was seen
             self._faults.note("tracker", error)
             return Sighting(frame)
