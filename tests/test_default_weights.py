@@ -50,7 +50,7 @@ def test_they_may_and_can_ship() -> None:
 
 def test_at_rest_it_is_the_portrait(model: lia_live.LIA, avatar: lia_live.Avatar) -> None:
     off = np.abs(shown(model, avatar).astype(float) - avatar.crop).mean()
-    assert off < 16, "grey levels"
+    assert off < 6, "grey levels"
 
 
 def test_the_head_turns(model: lia_live.LIA, avatar: lia_live.Avatar) -> None:
@@ -60,19 +60,19 @@ def test_the_head_turns(model: lia_live.LIA, avatar: lia_live.Avatar) -> None:
 
 def test_the_mouth_opens(model: lia_live.LIA, avatar: lia_live.Avatar) -> None:
     still, open_ = (shape(shown(model, avatar, mouth_open=share)) for share in (0.0, 0.3))
-    assert open_.mouth_open > still.mouth_open + 0.1
+    assert open_.mouth_open > still.mouth_open + 0.2
 
 
-def test_the_eyes_narrow(model: lia_live.LIA, avatar: lia_live.Avatar) -> None:
+def test_the_eyes_close(model: lia_live.LIA, avatar: lia_live.Avatar) -> None:
     open_, shut = (
         shape(shown(model, avatar, blink_left=share, blink_right=share)) for share in (0.0, 1.0)
     )
-    assert shut.eye_open_left < 0.93 * open_.eye_open_left
-    assert shut.eye_open_right < 0.93 * open_.eye_open_right
+    assert shut.eye_open_left < 0.75 * open_.eye_open_left
+    assert shut.eye_open_right < 0.75 * open_.eye_open_right
 
 
 def test_it_is_as_sharp_as_the_portrait(model: lia_live.LIA, avatar: lia_live.Avatar) -> None:
     def edges(picture: Pixels) -> float:
         return float(np.abs(np.diff(picture[40:216, 40:216].astype(float), axis=1)).mean())
 
-    assert edges(shown(model, avatar)) > 0.75 * edges(avatar.crop)
+    assert edges(shown(model, avatar)) > 0.85 * edges(avatar.crop)

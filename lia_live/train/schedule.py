@@ -260,6 +260,7 @@ def longer(scale: float = 1.0) -> TrainConfig:
         fresh_every=4,
         window=6144,
         tile=192,
+        gains=Gains(yaw=1.4, pitch=1.35, mouth_open=1.1, blink=1.25, brows=1.25),
         warmup_steps=100,
     )
 

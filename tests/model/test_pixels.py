@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from lia_live.model import to_pixels, to_tensor
+from lia_live.model import portrait_tensor, to_pixels, to_tensor
 
 
 def test_every_grey_survives_the_round_trip():
@@ -30,3 +30,22 @@ def test_outside_values_are_clamped_and_no_picture_is_stretched():
 def test_non_contiguous_pixels():
     pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)[:, ::-1][:, :6]
     assert np.array_equal(to_pixels(to_tensor(pixels))[0], pixels)
+
+
+def test_a_portrait_is_sharpened_by_what_sampling_between_pixels_takes() -> None:
+    rng = np.random.default_rng(4)
+    noise = rng.integers(90, 160, (64, 64, 3), np.uint8)
+    flat = np.full((64, 64, 3), 120, np.uint8)
+
+    def energy(picture: torch.Tensor) -> float:
+        return float(picture.diff(dim=3).square().mean())
+
+    def between(picture: torch.Tensor) -> torch.Tensor:  # a third of a pixel to the right
+        return picture[..., 1:] * 0.33 + picture[..., :-1] * 0.67
+
+    assert torch.allclose(portrait_tensor(flat), to_tensor(flat), atol=1e-6)
+    plain, crisp = to_tensor(noise), portrait_tensor(noise)
+    assert abs(float((crisp - plain).mean())) < 1e-3, "no brighter, no darker"
+    assert energy(between(plain)) < 0.7 * energy(plain)
+    assert energy(between(crisp)) > 1.4 * energy(between(plain))
+    assert portrait_tensor(rng.integers(0, 256, (2, 32, 32, 3), np.uint8)).abs().max() <= 1
