@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What wants a real CUDA card: the marked tests, the bench, and where the time goes. Needs python3 with torch (and
+# What wants a real CUDA card: the marked tests and the bench. Needs python3 with torch (and
 # Triton), numpy, safetensors, psutil, opencv, pillow and pytest; neither decoder nor tracker. Results go to $OUT.
 #   scripts/gpu_check.sh FACES.npz      the file: lia-live bench --faces FACES.npz --only default --quick
 # Each part is a process of its own and may fail alone; the last line says which did.
@@ -16,12 +16,11 @@ part() { # name, most seconds, command ...
 	shift 2
 	timeout -k 5 "$most" "$@" >"$out/$name.txt" 2>&1 || failed+=" $name($?)"
 	echo "== $name: $((SECONDS - began)) s"
-	tail -n "${lines:-40}" "$out/$name.txt"
+	tail -n 40 "$out/$name.txt"
 }
 
 bench=(python3 -m lia_live bench --device cuda --faces "$faces")
 part tests 40 python3 -m pytest -m gpu tests/render/test_gpu.py -q -s -rs --tb=short -p no:cacheprovider -o filterwarnings=default
 part full-size 45 "${bench[@]}" --only full-size --out "$out/bench"
-lines=70 part variants 40 python3 scripts/gpu_variants.py
 part default 20 "${bench[@]}" --only default --quick --json
 echo "failed:${failed:- nothing}"

@@ -21,8 +21,9 @@ def fused_works(device: torch.device) -> bool:
     try:
         if torch.cuda.get_device_capability(device)[0] < 8:
             return False
-        ones = torch.ones((1, 8, 8, 16), device=device)
-        return bool((blur(ones, pad=2)[0, 4, 4] == 1).all())
+        with torch.cuda.device(device):  # Triton launches on the current one
+            ones = torch.ones((1, 8, 8, 16), device=device)
+            return bool((blur(ones, pad=2)[0, 4, 4] == 1).all())
     except Exception:  # it raises anything: from a missing compiler to a driver that is too old
         return False
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -69,7 +68,7 @@ class TorchRenderer:
         self._encoder: MotionEncoder | FusedEncoder
         self._synthesis: FastSynthesis | FusedSynthesis
         with torch.inference_mode():
-            if os.environ.get("LIA_LIVE_GPU") != "plain" and fused_works(self._device):
+            if fused_works(self._device):
                 self._encoder = FusedEncoder(model, self._device, dtype)
                 self._synthesis = FusedSynthesis(model, self._device, dtype)
                 synthesize: Synthesize = self._synthesis
@@ -89,7 +88,8 @@ class TorchRenderer:
     def description(self) -> str:
         plural = "" if self.threads == 1 else "s"
         where = f"cpu, {self.threads} thread{plural}" if self._device.type == "cpu" else self.device
-        return f"{where}, torch {self.precision}{self.remark}"
+        slower = self._graphs is not None and isinstance(self._synthesis, FastSynthesis)
+        return f"{where}, torch {self.precision}{' without Triton' if slower else ''}{self.remark}"
 
     @torch.inference_mode()
     def load_avatar(self, look: Look) -> LoadedAvatar:
