@@ -40,10 +40,14 @@ class MotionDictionary(nn.Module):
         self.weight = unit_normal(config.latent_dim, config.motion_dim)
         self._held: Tensor | None = None
 
-    def hold(self) -> None:
-        """Stay as it is from now on: nothing is learned, and the QR (which a GPU waits for) is not done again."""
-        self.weight.requires_grad_(False)
-        self._held = self.basis().detach()
+    def hold(self, held: bool = True) -> None:
+        """Stay as it is from now on: nothing is learned, and the QR (which a GPU waits for) is not done again.
+
+        ``held`` False: learn again.
+        """
+        self.weight.requires_grad_(not held)
+        self._held = None  # what was held may have been another checkpoint's
+        self._held = self.basis().detach() if held else None
 
     def basis(self) -> Tensor:
         """Q (latent_dim, motion_dim). LAPACK's Householder QR with its own signs, which trained decoders rely on."""

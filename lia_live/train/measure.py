@@ -18,6 +18,7 @@ from lia_live.train.performer import Performer
 from lia_live.train.prepared import Prepared
 from lia_live.train.reporting import FolderReporter
 from lia_live.train.teacher import ALPHA_GAIN, Teacher, in_label_units
+from lia_live.train.trainee import is_labelled
 
 PAIRS = 96
 BATCH = 16
@@ -103,7 +104,9 @@ def main() -> None:
     parser.add_argument("--weights", default="default")
     parser.add_argument("--out", type=Path, default=Path("."), help="folder of sheet.png")
     arguments = parser.parse_args()
-    model = in_label_units(load_model(arguments.weights, device="cpu"))
+    model = load_model(arguments.weights, device="cpu")
+    if is_labelled(model):
+        model = in_label_units(model)
     teacher = Teacher(model, len(THETA))
     with torch.no_grad():
         teacher.term.zero_()  # finished weights carry it folded in

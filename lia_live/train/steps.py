@@ -105,6 +105,7 @@ class Steps:
         critic = self.trainee.critic
         if len(parts) == 1 and self.trainee.is_recordable(stage):
             return self._replay(stage, pairs, oracle), None
+        self._recorded = None  # of a stage before: its memory is wanted
         figures: dict[str, float] = {}
         fakes = None if critic is None else torch.empty_like(pairs.target)
         for rows in parts:
@@ -205,6 +206,7 @@ class Steps:
                     raise
             # out here, where the error no longer holds on to the tensors of its step
             optimiser.zero_grad(set_to_none=True)
+            self._recorded = None  # it holds a whole batch's memory
             if parts == most:
                 raise MemoryError(f"not even {-(-count // parts)} samples fit")
             progress.parts = parts * 2

@@ -75,8 +75,7 @@ class Trainee:
                 self.average = _grown(self.average, stage.size)
         if self._config.colours != "learned":
             _hold_colours(self.teacher, coarser=self._config.colours == "passed")
-        if self.is_recordable(stage):
-            self.teacher.model.dec.direction.hold()
+        self.teacher.model.dec.direction.hold(self.is_recordable(stage))
         self.joint, self.single = _optimisers(self.teacher, stage)
         self._optimisers = {"joint": self.joint, "single": self.single}
         self.critic = self.critic_optimiser = None
@@ -171,7 +170,13 @@ def check_start(config: TrainConfig, base: LIA | None) -> None:
     """Raises ``ConfigError`` if training cannot start with these settings, from ``base`` if there is one."""
     if base is not None:
         check_base(base, config)
-    elif config.start != "paper" and config.model.motion_dim < len(NAMES):
+    labelled = config.start != "paper" if base is None else is_labelled(base)
+    if config.gains != Gains() and not labelled:
+        raise ConfigError(
+            "train.gains are of named motions, and this network has none",
+            "train without them: leave gains at 1, or take another --preset",
+        )
+    if base is None and labelled and config.model.motion_dim < len(NAMES):
         raise ConfigError(
             f"model.motion_dim must be at least {len(NAMES)}, one for each named motion, "
             f"got {config.model.motion_dim}",
@@ -263,11 +268,14 @@ def _hold_colours(teacher: Teacher, coarser: bool) -> None:
 
 
 def _optimisers(teacher: Teacher, stage: Stage) -> tuple[torch.optim.Adam, torch.optim.Adam]:
-    """For joint steps and for encoder-only ones. Flow and colour heads act on pixels directly."""
+    """For joint steps and for encoder-only ones. Flow and colour heads act on pixels directly.
+
+    Directions keep their place while they are held: a run that a GPU began may go on without one.
+    """
     heads: list[torch.nn.Parameter] = []
     rest: list[torch.nn.Parameter] = []
     for name, parameter in teacher.named_parameters():
-        if not parameter.requires_grad:
+        if not parameter.requires_grad and not name.endswith("direction.weight"):
             continue
         is_head = "to_flows" in name or "to_rgbs" in name or name == "term"
         (heads if is_head else rest).append(parameter)

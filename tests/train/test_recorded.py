@@ -44,6 +44,39 @@ def test_held_directions_stay() -> None:
     assert not direction.weight.requires_grad
     assert torch.equal(direction.basis(), before)
     assert not direction.basis().requires_grad
+    with torch.no_grad():
+        direction.weight.neg_()  # another checkpoint's
+    direction.hold()
+    assert not torch.equal(direction.basis(), before)
+    direction.hold(False)
+    assert direction.weight.requires_grad and direction.basis().requires_grad
+
+
+def test_a_run_that_a_gpu_began_goes_on_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the optimisers remember stays with its parameter, whether the directions learn or not."""
+
+    def stepped(there: bool) -> Trainee:
+        monkeypatch.setattr(Trainee, "is_recordable", lambda self, stage: there)
+        trainee = Trainee(CONFIG, torch.device("cpu"))
+        trainee.begin_stage(STAGE, 0)
+        for name, parameter in trainee.teacher.named_parameters():
+            if parameter.requires_grad:
+                parameter.grad = torch.full_like(parameter, 1 + len(name))
+        trainee.joint.step()
+        return trainee
+
+    def remembered(trainee: Trainee) -> dict[str, float]:
+        names = {parameter: name for name, parameter in trainee.teacher.named_parameters()}
+        state = trainee.joint.state
+        return {names[p]: float(values["exp_avg"].mean()) for p, values in state.items()}
+
+    for there in (True, False):
+        one, other = stepped(there), stepped(not there)
+        wanted = remembered(one)
+        assert ("model.dec.direction.weight" in wanted) is not there
+        other.load({name: value.clone() for name, value in one.tensors().items()}, 32)
+        other.begin_stage(STAGE, 0)
+        assert remembered(other) == pytest.approx(wanted)
 
 
 @pytest.mark.gpu

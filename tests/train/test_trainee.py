@@ -284,3 +284,8 @@ def test_gains_are_of_the_finished_network_alone() -> None:
 def test_a_gain_that_cannot_be_meant_is_refused() -> None:
     with pytest.raises(ConfigError, match="yaw"):
         Gains(yaw=0.0)
+    wanted = Gains(yaw=1.2)
+    with pytest.raises(ConfigError, match="named motions"):
+        Trainee(replace(CONFIG, start="paper", gains=wanted), CPU)
+    with pytest.raises(ConfigError, match="named motions"):
+        Trainee(replace(CONFIG, gains=wanted), CPU, LIA(replace(runs.TINY, size=32)))
