@@ -172,9 +172,8 @@ class _Published:
         alpha = self.network.encode_motion(to_tensor(crop, device))
         picture = to_pixels(self.network.render(look, alpha))
         self.seconds.append(time.perf_counter() - began)
-        if (
-            device.type == "cuda"
-        ):  # fp32 there means that convolutions round to 10 bits, unless told not to
+        if device.type == "cuda":
+            # fp32 there means that convolutions round to 10 bits, unless told not to
             with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
                 look = self.network.encode_appearance(to_tensor(self.source, device))
                 alpha = self.network.encode_motion(to_tensor(crop, device))

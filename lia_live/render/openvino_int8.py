@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from typing import Any
 
 import torch
@@ -23,7 +22,7 @@ from lia_live.model.pixels import to_tensor
 from lia_live.render.demo_clip import demo_crops
 from lia_live.render.interface import Alpha
 from lia_live.render.openvino_ops import Node, OpenVinoOps
-from lia_live.render.remembered import JsonCache
+from lia_live.render.remembered import JsonCache, version
 
 CACHE = "int8.json"
 WIDE = 64
@@ -149,8 +148,4 @@ def remember(model: LIA, ranges: Ranges) -> None:
 
 
 def _key(model: LIA) -> str:
-    try:
-        version = metadata.version("lia-live")
-    except metadata.PackageNotFoundError:
-        version = ""
-    return f"{model.fingerprint} {version}"
+    return f"{model.fingerprint} {version('lia-live')}"
