@@ -85,7 +85,8 @@ class Avatar:
         if carry:
             model = rounded(model).to(device)
         with torch.no_grad():
-            look = model.encode_appearance(portrait_tensor(cut.crop, device))
+            portrayed = portrait_tensor(cut.crop, device, crisp=model.names_motions)
+            look = model.encode_appearance(portrayed)
         return cls(
             name=tidy_name(called),
             look=Look(

@@ -29,7 +29,8 @@ def reconstruct(
     device = next(model.parameters()).device
     outputs: list[Pixels] = []
     with torch.no_grad():
-        look = model.encode_appearance(portrait_tensor(source, device))
+        portrayed = portrait_tensor(source, device, crisp=model.names_motions)
+        look = model.encode_appearance(portrayed)
         for begin in range(0, len(driving), batch):
             part = np.stack(driving[begin : begin + batch])
             alpha = model.encode_motion(to_tensor(part, device))

@@ -72,6 +72,11 @@ class LIA(nn.Module):
         return image  # type: ignore[no-any-return]
 
     @property
+    def names_motions(self) -> bool:
+        """Whether training gave the directions names; the official networks' have none."""
+        return self.directions != Direction.unlabelled(self.config.motion_dim)
+
+    @property
     def fingerprint(self) -> str:
         """16 hex digits that name these very weights; bundles carry it. Reads all weights: not for a loop."""
         digest = hashlib.sha256(json.dumps(asdict(self.config), sort_keys=True).encode())

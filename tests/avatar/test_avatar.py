@@ -27,7 +27,7 @@ def test_an_avatar_is_a_framed_face_encoded_once() -> None:
     assert avatar.consent is None
     assert avatar.notes == ()
     with torch.no_grad():
-        look = model.encode_appearance(portrait_tensor(avatar.crop))
+        look = model.encode_appearance(portrait_tensor(avatar.crop, crisp=model.names_motions))
     assert torch.equal(avatar.look.latent, look.latent)
     assert torch.equal(avatar.look.motion, look.motion)
     assert len(avatar.look.features) == len(look.features) == 4

@@ -48,4 +48,5 @@ def test_a_portrait_is_sharpened_by_what_sampling_between_pixels_takes() -> None
     assert abs(float((crisp - plain).mean())) < 1e-3, "no brighter, no darker"
     assert energy(between(plain)) < 0.7 * energy(plain)
     assert energy(between(crisp)) > 1.4 * energy(between(plain))
+    assert torch.equal(portrait_tensor(noise, crisp=False), plain)
     assert portrait_tensor(rng.integers(0, 256, (2, 32, 32, 3), np.uint8)).abs().max() <= 1
