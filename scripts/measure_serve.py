@@ -29,6 +29,7 @@ import numpy as np
 from aiortc import MediaStreamTrack
 
 from lia_live.engine.memory import resident_mb
+from lia_live.render.memory import give_back_freed_memory
 from lia_live_server import ServerConfig
 from tests.doubles import ScriptedRenderer
 from tests.server.harness import (
@@ -251,6 +252,7 @@ def cycles(seconds: float = 0, count: int = 50, real: bool = True) -> dict[str, 
 
     def state() -> dict[str, Any]:
         gc.collect()
+        give_back_freed_memory()  # kept for the next frame, not lost
         return {
             "rss_mb": resident_mb(),
             "threads": threading.active_count(),

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lia_live.model.config import LIAConfig
 from lia_live.model.lia import LIA, Look
-from lia_live.model.pixels import to_tensor
+from lia_live.model.pixels import portrait_tensor, to_tensor
 from lia_live.render.demo_clip import demo_crops
 from lia_live.render.interface import Alpha
 from lia_live.render.openvino_ops import Node, OpenVinoOps
@@ -131,7 +131,8 @@ class Material:
     def of(model: LIA) -> Material:
         crops = demo_crops(model.config.size, CALIBRATION_CROPS)
         device = model.dec.direction.weight.device
-        look = model.encode_appearance(to_tensor(crops[:1], device))
+        portrayed = portrait_tensor(crops[:1], device, crisp=model.names_motions)  # as avatars are
+        look = model.encode_appearance(portrayed)
         codes = model.encode_motion(to_tensor(crops, device)).float().cpu()
         alpha: Alpha = (codes * REACH).numpy()
         return Material(look, alpha)
@@ -148,4 +149,4 @@ def remember(model: LIA, ranges: Ranges) -> None:
 
 
 def _key(model: LIA) -> str:
-    return f"{model.fingerprint} {version('lia-live')}"
+    return f"{model.fingerprint} {version('lia-live')} portraits as avatars are"
