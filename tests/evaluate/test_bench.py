@@ -82,8 +82,8 @@ def test_share_and_speed_up_follow_from_the_other_figures(tiny_bench: Bench) -> 
         if backend.share_of == "bf16":
             rate = machine.matmul_bf16_tflops
         expected = reference.gflops_driving / backend.frame_ms_p50 / rate  # G/ms is T/s
-        # The machine's rate is told with four digits and of all its turns.
-        assert backend.share_of_matmul == pytest.approx(expected, rel=0.5)
+        # The machine's rate is that of all its turns; beside busy programs a backend's own turns had another.
+        assert 1 / 3 < backend.share_of_matmul / expected < 3
         assert backend.speedup == pytest.approx(
             reference.frame_ms / backend.frame_ms_p50, rel=0.02, abs=0.01
         )
