@@ -18,7 +18,7 @@ from lia_live.avatar.picture import decode_picture
 from lia_live.avatar.portrait import portrait
 from lia_live.errors import AvatarError, ConfigError
 from lia_live.frame import Pixels
-from lia_live.model import LIA, Look, portrait_tensor
+from lia_live.model import LIA, Look
 from lia_live.model.weights_file import rounded
 
 
@@ -85,8 +85,7 @@ class Avatar:
         if carry:
             model = rounded(model).to(device)
         with torch.no_grad():
-            portrayed = portrait_tensor(cut.crop, device, crisp=model.names_motions)
-            look = model.encode_appearance(portrayed)
+            look = model.encode_portrait(cut.crop)
         return cls(
             name=tidy_name(called),
             look=Look(

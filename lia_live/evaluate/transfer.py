@@ -11,7 +11,7 @@ import torch
 from lia_live.evaluate.landmarks import landmarks_of
 from lia_live.evaluate.picture_measures import l1, trembling
 from lia_live.frame import Pixels
-from lia_live.model import LIA, Look, portrait_tensor, to_pixels, to_tensor
+from lia_live.model import LIA, Look, to_pixels, to_tensor
 
 NOISE_SD: Final = 4.0
 """Of the noise on a still driver, in grey levels of 255: a webcam's in a lit room."""
@@ -29,8 +29,7 @@ def reconstruct(
     device = next(model.parameters()).device
     outputs: list[Pixels] = []
     with torch.no_grad():
-        portrayed = portrait_tensor(source, device, crisp=model.names_motions)
-        look = model.encode_appearance(portrayed)
+        look = model.encode_portrait(source)
         for begin in range(0, len(driving), batch):
             part = np.stack(driving[begin : begin + batch])
             alpha = model.encode_motion(to_tensor(part, device))

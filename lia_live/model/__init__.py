@@ -3,7 +3,7 @@
 from lia_live.model.config import Framing, FramingKind, LIAConfig
 from lia_live.model.directions import Direction
 from lia_live.model.lia import LIA, Look
-from lia_live.model.pixels import portrait_tensor, to_pixels, to_tensor
+from lia_live.model.pixels import to_pixels, to_tensor
 from lia_live.model.weights import (
     LICENCE_NOTE,
     convert_checkpoint,
@@ -23,7 +23,6 @@ __all__ = [
     "convert_checkpoint",
     "describe",
     "load_model",
-    "portrait_tensor",
     "save_weights",
     "to_pixels",
     "to_tensor",

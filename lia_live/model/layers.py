@@ -64,10 +64,9 @@ def folds(x: Tensor) -> bool:
     return x.is_cuda
 
 
-def with_fir(weight: Tensor, gain: float = 1.0) -> Tensor:
+def with_fir(weight: Tensor) -> Tensor:
     """(O, I, k, k) -> (O, I, k + 3, k + 3): the convolution with ``weight`` before or behind the FIR as one."""
-    spread = _spread(weight.shape[-1], weight.device)
-    both: Tensor = weight.flatten(2) @ (spread * gain)
+    both: Tensor = weight.flatten(2) @ _spread(weight.shape[-1], weight.device)
     return both.view(*weight.shape[:2], weight.shape[-1] + 3, weight.shape[-1] + 3)
 
 
@@ -108,9 +107,15 @@ class EqualConv2d(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor | None = None, gain: float = 1.0) -> Tensor:
         """gain · (conv(x) + bias), bias (1, C_out, 1, 1)."""
-        weight = self.weight * (self.scale * gain)
-        bias = None if bias is None else bias.flatten() * gain
-        return F.conv2d(x, weight, bias, self.stride, self.padding)
+        return F.conv2d(x, *self._scaled(bias, gain), self.stride, self.padding)
+
+    def halving(self, x: Tensor, pad: int, bias: Tensor | None = None, gain: float = 1.0) -> Tensor:
+        """The same at every second place of ``x`` filtered with ``pad`` zeros on each side, in one kernel."""
+        weight, bias = self._scaled(bias, gain)
+        return F.conv2d(x, with_fir(weight), bias, stride=2, padding=pad)
+
+    def _scaled(self, bias: Tensor | None, gain: float) -> tuple[Tensor, Tensor | None]:
+        return self.weight * (self.scale * gain), None if bias is None else bias.flatten() * gain
 
 
 class EqualLinear(nn.Module):
@@ -207,13 +212,14 @@ class ConvLayer(nn.Sequential):
 
     def forward(self, x: Tensor, gain: float = GAIN) -> Tensor:
         conv, activate = self.parts()
-        if conv.stride == 2 and folds(x):
-            weight = with_fir(conv.weight * (conv.scale * gain))
-            x = F.conv2d(x, weight, activate.bias.flatten() * gain, stride=2, padding=2)
-            return activate(x)  # type: ignore[no-any-return]
-        for blur in list(self)[:-2]:
-            x = blur(x)
-        activated: Tensor = activate(conv(x, activate.bias, gain))
+        blurs = all_of(Blur, self)
+        if blurs and folds(x):
+            x = conv.halving(x, blurs[0].pad, activate.bias, gain)
+        else:
+            for blur in blurs:
+                x = blur(x)
+            x = conv(x, activate.bias, gain)
+        activated: Tensor = activate(x)
         return activated
 
 
@@ -230,11 +236,10 @@ class ResBlock(nn.Module):
         """(conv2(conv1(x)) + skip(x)) / sqrt(2)"""
         main: Tensor = self.conv2(self.conv1(x), gain=GAIN / math.sqrt(2))
         blur, conv = self.skip
-        assert isinstance(conv, EqualConv2d)
-        if folds(x):
-            weight = with_fir(conv.weight * (conv.scale / math.sqrt(2)))
-            return main + F.conv2d(x, weight, stride=2, padding=1)
-        out: Tensor = main + conv(blur(x), gain=1 / math.sqrt(2))
+        assert isinstance(blur, Blur) and isinstance(conv, EqualConv2d)
+        gain = 1 / math.sqrt(2)
+        beside = conv.halving(x, blur.pad, gain=gain) if folds(x) else conv(blur(x), gain=gain)
+        out: Tensor = main + beside
         return out
 
 
@@ -268,7 +273,7 @@ class ModulatedConv2d(nn.Module):
         weight = self.weight[0] * self.scale  # (C_out, C_in, k, k)
         x = x * style[:, :, None, None].to(x.dtype)
         if self.up and folds(x):
-            both = with_fir(weight, gain=4.0).transpose(0, 1)
+            both = with_fir(4.0 * weight).transpose(0, 1)
             x = F.conv_transpose2d(x, both, stride=2, padding=2)  # (B, C_out, 2r, 2r)
         elif self.up:
             # (B, C_out, 2r + 1, 2r + 1)

@@ -10,12 +10,15 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lia_live.errors import ConfigError
 from lia_live.model.config import LIAConfig
 from lia_live.model.directions import Direction
 from lia_live.model.encoder import Encoder
+from lia_live.model.pixels import portrait_tensor, to_tensor
 from lia_live.model.synthesis import Synthesis
 
 
@@ -54,6 +57,18 @@ class LIA(nn.Module):
         self._check(source)
         latent, features = self.enc.net_app(source)
         return Look(latent=latent, motion=self.enc.fc(latent), features=features)
+
+    def encode_portrait(self, pixels: NDArray[np.uint8]) -> Look:
+        """The same of a picture that will be moved, (S, S, 3) or (B, S, S, 3) uint8 RGB, where the network is.
+
+        Sharpened by what moving it takes away (``portrait_tensor``), but for official networks: they add to what they
+        warp and learned to make up for it.
+        """
+        device = self.dec.direction.weight.device
+        portrait = (
+            portrait_tensor(pixels, device) if self.names_motions else to_tensor(pixels, device)
+        )
+        return self.encode_appearance(portrait)
 
     def encode_motion(self, driving: Tensor) -> Tensor:
         """(B, 3, S, S) in [-1, 1], RGB -> (B, motion_dim): coordinates on the learned directions."""

@@ -19,18 +19,13 @@ def to_tensor(pixels: NDArray[np.uint8], device: torch.device | str = "cpu") -> 
     return tensor.permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
-def portrait_tensor(
-    pixels: NDArray[np.uint8], device: torch.device | str = "cpu", *, crisp: bool = True
-) -> Tensor:
-    """As ``to_tensor``, for the picture that will be moved: sharpened (``crisp``) by what moving it takes away.
+def portrait_tensor(pixels: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
+    """As ``to_tensor``, for the picture that will be moved: sharpened by what moving it takes away.
 
     A warp samples between pixels, which blurs: outputs of the default weights have 0.73 of their source's gradient
-    energy, and 0.92 of it if the source was sharpened so, at the same distance from it (L1 0.012 both). Official
-    networks add to what they warp and learned to make up for it: theirs is left alone.
+    energy, and 0.92 of it if the source was sharpened so, at the same distance from it (L1 0.012 both).
     """
     picture = to_tensor(pixels, device)
-    if not crisp:
-        return picture
     line = picture.new_tensor([0.25, 0.5, 0.25])
     blur = (line[:, None] * line).expand(3, 1, 3, 3)
     framed = functional.pad(picture, (1, 1, 1, 1), mode="replicate")

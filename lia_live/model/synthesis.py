@@ -74,7 +74,6 @@ class Synthesis(nn.Module):
         start = self.input.input.expand(latent.shape[0], -1, -1, -1)
         x = self.conv1(start.contiguous(memory_format=torch.channels_last), latent)
         raw: Tensor | None = None
-        rgb: Tensor | None = None
         pictures: list[Tensor] = []
         raws: list[Tensor] = []
         for level, feature in enumerate(features):
@@ -93,8 +92,7 @@ class Synthesis(nn.Module):
                 warped = warp(feature, flow).to(x.dtype)  # (B, C(r), r, r)
                 colour = to_rgb.project(warped)
                 x = torch.lerp(x, warped, mask.to(x.dtype))
-            rgb = to_rgb(mask * colour, rgb)
-            pictures.append(rgb)
+            pictures.append(to_rgb(mask * colour, pictures[-1] if pictures else None))
         if not pictures:
             raise ValueError("features must hold at least one level")
         return pictures, raws

@@ -11,16 +11,16 @@ import time
 from collections.abc import Callable, Sequence
 
 from lia_live.frame import Pixels
-from lia_live.model.config import LIAConfig
 from lia_live.model.lia import Look
-from lia_live.render.interface import Alpha, LoadedAvatar, Threaded
+from lia_live.render.front import Front
+from lia_live.render.interface import Alpha, LoadedAvatar, Renderer, Threaded
 from lia_live.timing import Chooser
 
 WORTH_A_THREAD = 0.8
 """A further thread must bring the time of a frame below this fraction: capture and tracking want cores too."""
 
 
-class AdaptiveRenderer:
+class AdaptiveRenderer(Front):
     """A ``Renderer`` that computes as ``inner`` does, with as many threads as are best at the moment.
 
     ``counts``: two that ``inner`` can be set to; it begins with the one that is set.
@@ -35,29 +35,13 @@ class AdaptiveRenderer:
         self._now = now
 
     @property
-    def config(self) -> LIAConfig:
-        return self.inner.config
-
-    @property
-    def device(self) -> str:
-        return self.inner.device
-
-    @property
-    def engine(self) -> str:
-        return self.inner.engine
-
-    @property
-    def precision(self) -> str:
-        return self.inner.precision
+    def _at_work(self) -> Renderer:
+        return self.inner
 
     @property
     def threads(self) -> int:
         """Of the coming frame."""
         return self.inner.threads
-
-    @property
-    def description(self) -> str:
-        return self.inner.description
 
     def load_avatar(self, look: Look) -> LoadedAvatar:
         return self.inner.load_avatar(look)

@@ -10,7 +10,7 @@ import torch
 from lia_live.frame import Pixels
 from lia_live.model.directions import Direction
 from lia_live.model.lia import LIA, Look
-from lia_live.model.pixels import portrait_tensor, to_pixels, to_tensor
+from lia_live.model.pixels import to_pixels, to_tensor
 from lia_live.render.demo_clip import demo_crops
 from lia_live.render.interface import Alpha, Renderer
 
@@ -45,8 +45,7 @@ class Trial:
         """Where the model is; the look comes to the cpu."""
         device = model.dec.direction.weight.device
         picture = probe(model.config.size)
-        portrayed = portrait_tensor(picture, device, crisp=model.names_motions)  # as avatars are
-        there = model.encode_appearance(portrayed)
+        there = model.encode_portrait(picture)
         expected = to_pixels(model.render(there, there.motion))
         look = Look(
             there.latent.cpu(), there.motion.cpu(), tuple(map_.cpu() for map_ in there.features)

@@ -34,6 +34,16 @@ class OnDevice(Protocol):
         ...
 
 
+def warm_up(run: Callable[[], object], device: torch.device) -> None:
+    """What comes before recording ``run``, on a stream of its own: recording must not begin on the stream in use."""
+    aside = torch.cuda.Stream(device)
+    aside.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(aside):
+        for _ in range(WARM_UP_RUNS):
+            run()
+    torch.cuda.current_stream(device).wait_stream(aside)
+
+
 class Recorder:
     """Records for one device, in the arithmetic of one precision."""
 
@@ -48,12 +58,7 @@ class Recorder:
             torch.cuda.device(self.device),
             torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=not self._exact),
         ):
-            aside = torch.cuda.Stream(self.device)  # recording must not begin on the stream in use
-            aside.wait_stream(torch.cuda.current_stream(self.device))
-            with torch.cuda.stream(aside):
-                for _ in range(WARM_UP_RUNS):
-                    run()
-            torch.cuda.current_stream(self.device).wait_stream(aside)
+            warm_up(run, self.device)
             graph = torch.cuda.CUDAGraph()
             # thread_local: another thread may load an avatar, and so allocate, while this one records
             with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import platform
-import tempfile
 import time
 from dataclasses import asdict
 from functools import lru_cache
@@ -22,14 +21,20 @@ from typing import Any
 import torch
 
 from lia_live.model.lia import LIA
-from lia_live.render.remembered import cache_folder, processor, version
+from lia_live.render.remembered import (
+    UNFINISHED,
+    cache_folder,
+    kept_whole,
+    processor,
+    version,
+)
 
 FOLDER = "openvino"
 MOST_FILES = 12
 """Two a network and precision; those used longest ago go first."""
 MOST_BYTES = 512 << 20
 """Of all files. The official network takes 90 MB in bf16, 180 in fp32."""
-SUFFIX, UNFINISHED = ".graph", ".part"
+SUFFIX = ".graph"
 ABANDONED_S = 3600.0
 """An unfinished file so old belongs to a program that was killed."""
 _DIGEST_BYTES = 32
@@ -65,18 +70,9 @@ class GraphCache:
         """Keep ``graph``. Whole or not at all (False); older ones make room."""
         if self._folder is None or len(graph) > MOST_BYTES // 2:
             return False
+        if not kept_whole(self._folder / f"{key}{SUFFIX}", hashlib.sha256(graph).digest(), graph):
+            return False
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self._folder, suffix=UNFINISHED)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(hashlib.sha256(graph).digest())
-                    file.write(graph)
-                os.replace(name, self._folder / f"{key}{SUFFIX}")
-            except BaseException:  # Ctrl-C too: nothing half done stays
-                with contextlib.suppress(OSError):
-                    os.unlink(name)
-                raise
             self._make_room()
         except OSError:
             return False

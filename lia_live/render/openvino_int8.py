@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lia_live.model.config import LIAConfig
 from lia_live.model.lia import LIA, Look
-from lia_live.model.pixels import portrait_tensor, to_tensor
+from lia_live.model.pixels import to_tensor
 from lia_live.render.demo_clip import demo_crops
 from lia_live.render.interface import Alpha
 from lia_live.render.openvino_ops import Node, OpenVinoOps
@@ -131,8 +131,7 @@ class Material:
     def of(model: LIA) -> Material:
         crops = demo_crops(model.config.size, CALIBRATION_CROPS)
         device = model.dec.direction.weight.device
-        portrayed = portrait_tensor(crops[:1], device, crisp=model.names_motions)  # as avatars are
-        look = model.encode_appearance(portrayed)
+        look = model.encode_portrait(crops[:1])
         codes = model.encode_motion(to_tensor(crops, device)).float().cpu()
         alpha: Alpha = (codes * REACH).numpy()
         return Material(look, alpha)

@@ -26,6 +26,8 @@ from lia_live.model.lia import LIA
 from lia_live.render.choice import PRECISIONS, Choice, usable_cores
 
 FILE = "engines.json"
+UNFINISHED = ".part"
+"""How a file's name ends while it is written."""
 MOST_ENTRIES = 64
 """Networks times circumstances; the oldest entries go first."""
 
@@ -74,6 +76,27 @@ class Found:
         return found if well else None
 
 
+def kept_whole(path: Path, *parts: bytes) -> bool:
+    """Write ``parts`` under ``path``, in a folder that is made if need be: all of them, or nothing and False.
+
+    For what can be found out again: nothing waits for the disk, as ``write_atomically`` does.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=UNFINISHED)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.writelines(parts)
+            os.replace(name, path)
+        except BaseException:  # Ctrl-C too: nothing half done stays
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise
+    except OSError:
+        return False
+    return True
+
+
 class JsonCache:
     """A small file of named entries. ``folder``: None takes the user's cache folder, or nothing for want of one."""
 
@@ -95,22 +118,7 @@ class JsonCache:
         entries.pop(key, None)
         entries[key] = entry
         kept = dict(list(entries.items())[-MOST_ENTRIES:])
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(
-                dir=self._path.parent, prefix=self._path.name, suffix=".part"
-            )
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    json.dump(kept, file, indent=1)
-                os.replace(name, self._path)
-            except BaseException:  # Ctrl-C too: nothing half done stays
-                with contextlib.suppress(OSError):
-                    os.unlink(name)
-                raise
-        except OSError:
-            return False
-        return True
+        return kept_whole(self._path, json.dumps(kept, indent=1).encode())
 
     def _entries(self) -> dict[str, Any]:
         if self._path is None:

@@ -11,9 +11,9 @@ from typing import TypeVar
 import torch
 
 from lia_live.frame import Pixels
-from lia_live.model.config import LIAConfig
 from lia_live.model.lia import Look
 from lia_live.render.checks import own
+from lia_live.render.front import Front
 from lia_live.render.interface import Alpha, LoadedAvatar, Renderer
 
 RETRY_S = 10.0
@@ -43,7 +43,7 @@ class SafeAvatar:
         return sum(avatar.bytes_held for avatar in self.loaded.values())
 
 
-class SafeguardedRenderer:
+class SafeguardedRenderer(Front):
     """A ``Renderer`` that works on ``gpu`` as long as that works, and otherwise on the one ``open_spare`` opens.
 
     Only faults of the device count (``is_device_fault``); all others are the caller's. The spare is opened when it
@@ -66,26 +66,6 @@ class SafeguardedRenderer:
     @property
     def _at_work(self) -> Renderer:
         return self._gpu if self._retry_at is None or self._spare is None else self._spare
-
-    @property
-    def config(self) -> LIAConfig:
-        return self._gpu.config
-
-    @property
-    def device(self) -> str:
-        return self._at_work.device
-
-    @property
-    def engine(self) -> str:
-        return self._at_work.engine
-
-    @property
-    def precision(self) -> str:
-        return self._at_work.precision
-
-    @property
-    def description(self) -> str:
-        return self._at_work.description
 
     def load_avatar(self, look: Look) -> LoadedAvatar:
         there = Look(look.latent.cpu(), look.motion.cpu(), tuple(f.cpu() for f in look.features))

@@ -7,13 +7,11 @@ to run them. A graph is launched as a whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 import torch
 from torch import Tensor, nn
 
-WARM_UP: Final = 3
-"""Steps before recording: libraries choose their kernels and take their memory."""
+from lia_live.render.cuda_graphs import warm_up
 
 
 class Recorded:
@@ -25,13 +23,12 @@ class Recorded:
         """``compute(*inputs)`` runs backward from no gradients and must not wait for the GPU."""
         self._inputs = [value.clone() for value in inputs]
         self._parameters = list(module.parameters())
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(WARM_UP):
-                module.zero_grad(set_to_none=True)
-                compute(*self._inputs)
-        torch.cuda.current_stream().wait_stream(side)
+
+        def once() -> None:
+            module.zero_grad(set_to_none=True)
+            compute(*self._inputs)
+
+        warm_up(once, inputs[0].device)
         module.zero_grad(set_to_none=True)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):

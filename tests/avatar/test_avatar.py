@@ -11,7 +11,6 @@ from PIL import Image
 
 from lia_live.avatar import ANSWERS, SENTENCES, Avatar
 from lia_live.errors import AvatarError, ConfigError, MediaError
-from lia_live.model import portrait_tensor
 from lia_live.track import find_faces, framed_box
 from tests.avatar.pictures import portrait, tiny, write
 from tests.track.faces import ASTRONAUT_FACE, HOPPER_FACE, astronaut, hopper, paste, room
@@ -27,7 +26,7 @@ def test_an_avatar_is_a_framed_face_encoded_once() -> None:
     assert avatar.consent is None
     assert avatar.notes == ()
     with torch.no_grad():
-        look = model.encode_appearance(portrait_tensor(avatar.crop, crisp=model.names_motions))
+        look = model.encode_portrait(avatar.crop)
     assert torch.equal(avatar.look.latent, look.latent)
     assert torch.equal(avatar.look.motion, look.motion)
     assert len(avatar.look.features) == len(look.features) == 4

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from lia_live.avatar import Avatar, describe, label, read_label, read_network
 from lia_live.errors import AvatarError, LiaLiveError, WeightsError
-from lia_live.model import LIA, Direction, portrait_tensor
+from lia_live.model import LIA, Direction
 from lia_live.model.weights_file import rounded
 from tests.avatar.pictures import tiny
 from tests.track.faces import hopper, room
@@ -60,7 +60,7 @@ def test_an_avatar_takes_the_rounded_network_with_it(avatar: Avatar) -> None:
         assert value.dtype == torch.float32
         assert torch.equal(value, model.state_dict()[key].half().float())
     with torch.no_grad():
-        look = carried.encode_appearance(portrait_tensor(avatar.crop, crisp=carried.names_motions))
+        look = carried.encode_portrait(avatar.crop)
     torch.testing.assert_close(avatar.look.latent, look.latent, rtol=0, atol=1e-5)
     assert (carried.name, carried.licence) == ("Grace's own", "hers")
     assert not carried.training

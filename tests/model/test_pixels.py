@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from lia_live.model import portrait_tensor, to_pixels, to_tensor
+from lia_live.model import LIA, Direction, LIAConfig, to_pixels, to_tensor
+from lia_live.model.pixels import portrait_tensor
 
 
 def test_every_grey_survives_the_round_trip():
@@ -48,5 +49,18 @@ def test_a_portrait_is_sharpened_by_what_sampling_between_pixels_takes() -> None
     assert abs(float((crisp - plain).mean())) < 1e-3, "no brighter, no darker"
     assert energy(between(plain)) < 0.7 * energy(plain)
     assert energy(between(crisp)) > 1.4 * energy(between(plain))
-    assert torch.equal(portrait_tensor(noise, crisp=False), plain)
     assert portrait_tensor(rng.integers(0, 256, (2, 32, 32, 3), np.uint8)).abs().max() <= 1
+
+
+@torch.no_grad()
+def test_official_networks_get_portraits_as_they_are() -> None:
+    torch.manual_seed(0)
+    model = LIA(LIAConfig(size=32, width=0.0625, latent_dim=32))
+    pixels = np.random.default_rng(4).integers(0, 256, (32, 32, 3), np.uint8)
+    plain, crisp = (
+        model.encode_appearance(picture) for picture in (to_tensor(pixels), portrait_tensor(pixels))
+    )
+    assert torch.equal(model.encode_portrait(pixels).latent, plain.latent)
+    model.directions = (Direction("yaw"), *model.directions[1:])
+    assert torch.equal(model.encode_portrait(pixels).latent, crisp.latent)
+    assert not torch.equal(crisp.latent, plain.latent)
