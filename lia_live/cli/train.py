@@ -15,7 +15,9 @@ def _add_arguments(parser: Parser) -> None:
     parser.add_argument("data", type=Path, help="made by `lia-live train prepare`")
     parser.add_argument("folder", type=Path, help="where the run lives")
     parser.add_argument(
-        "--preset", metavar="NAME", help="first (default), continued, gpu, paper: docs/training.md"
+        "--preset",
+        metavar="NAME",
+        help="first (default), continued, longer, gpu, paper: docs/training.md",
     )
     parser.add_argument("--scale", type=float, metavar="X", help="stretches the preset's steps")
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="settings over the preset")
