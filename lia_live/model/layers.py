@@ -66,18 +66,22 @@ def folds(x: Tensor) -> bool:
 
 def with_fir(weight: Tensor) -> Tensor:
     """(O, I, k, k) -> (O, I, k + 3, k + 3): the convolution with ``weight`` before or behind the FIR as one."""
-    both: Tensor = weight.flatten(2) @ _spread(weight.shape[-1], weight.device)
+    spread = _spread if torch.compiler.is_compiling() else _kept_spread  # a compiler keeps nothing
+    both: Tensor = weight.flatten(2) @ spread(weight.shape[-1], weight.device)
     return both.view(*weight.shape[:2], weight.shape[-1] + 3, weight.shape[-1] + 3)
 
 
-@lru_cache(maxsize=8)
 def _spread(size: int, device: torch.device) -> Tensor:
-    """(k², (k + 3)²): every tap of a k x k kernel, filtered."""
-    out = torch.zeros(size, size, size + 3, size + 3)
-    for y in range(size):
-        for x in range(size):
-            out[y, x, y : y + 4, x : x + 4] = fir_kernel()
-    return out.flatten(2).flatten(0, 1).to(device)
+    """(k², (k + 3)²): every tap of a k x k kernel, filtered. Made on the device: nothing is copied there."""
+    place = torch.arange(size + 3, device=device) - torch.arange(size, device=device)[:, None]
+    inner = ((place == 1) | (place == 2)) * 0.375
+    row = (
+        inner + ((place == 0) | (place == 3)) * 0.125
+    )  # (k, k + 3): 1, 3, 3, 1 from the diagonal on
+    return torch.kron(row, row)
+
+
+_kept_spread = lru_cache(maxsize=8)(_spread)
 
 
 def exact(x: Tensor) -> torch.autocast:

@@ -1,17 +1,36 @@
 """The gradients of a step as one CUDA graph: recorded once, replayed at every step.
 
 A joint step launches some three thousand small kernels, and launching them takes a CPU longer than a large GPU takes
-to run them. A graph is launched as a whole.
+to run them. A graph is launched as a whole. What is compiled before has fewer of them: most only read and write
+memory, and a fused one reads and writes it once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from lia_live.render.cuda_graphs import warm_up
+
+WORTH_COMPILING = 3000
+"""Steps of a stage that win back the time which compiling takes."""
+OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {
+    "shape_padding": False  # would time every matrix product, and those here are thin
+}
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def compiled(function: Callable[P, R]) -> Callable[P, R]:
+    """The same from fused kernels, its backward too; made at its first call, which raises what stands against it.
+
+    Shapes and strides are those of that call. ``Recorded`` makes its calls before it records.
+    """
+    return torch.compile(function, fullgraph=True, dynamic=False, options=OPTIONS)
 
 
 class Recorded:
@@ -21,6 +40,7 @@ class Recorded:
         self, compute: Callable[..., Tensor], inputs: Sequence[Tensor], module: nn.Module
     ) -> None:
         """``compute(*inputs)`` runs backward from no gradients and must not wait for the GPU."""
+        self._compute = compute  # keeps the kernels that the graph launches
         self._inputs = [value.clone() for value in inputs]
         self._parameters = list(module.parameters())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
@@ -14,7 +15,7 @@ from lia_live.train.devices import average_gradients, averaged
 from lia_live.train.discriminator import GROUP, discriminator_loss, generator_loss, r1_penalty
 from lia_live.train.objective import Perceptual, joint_terms, weighted
 from lia_live.train.pairs import Pairs
-from lia_live.train.recorded import Recorded
+from lia_live.train.recorded import WORTH_COMPILING, Recorded, compiled
 from lia_live.train.schedule import Stage, TrainConfig
 from lia_live.train.teacher import ALPHA_GAIN, Rendered
 from lia_live.train.trainee import Trainee
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 Singles = tuple[Tensor, Tensor, Tensor]
 """Pictures, theta, known: ``Supply.singles``."""
+Judged = Callable[..., tuple[Tensor, Tensor, list[str]]]
+"""Oracle and the fields of pairs -> loss, figures, the figures' names."""
 Made = TypeVar("Made")
 
 
@@ -61,6 +64,8 @@ class Steps:
         self.perceptual, self.say = perceptual, say
         self._recorded: tuple[torch.optim.Optimizer, Recorded] | None = None
         self._names: list[str] = []
+        self._compiles = True
+        """Nothing has spoken against it yet."""
 
     def joint(self, progress: Progress, stage: Stage, pairs: Pairs) -> dict[str, float]:
         """Encoder and decoder, then the discriminator where there is one; the figures of all processes.
@@ -70,13 +75,17 @@ class Steps:
         trainee = self.trainee
         number, step = progress.stage, progress.step
         oracle = trainee.oracle(stage, self.config.seed, number, step, self.fabric)
-        figures, fakes = self._in_parts(
+        terms, fakes = self._in_parts(
             progress,
             len(pairs),
             trainee.joint,
             lambda parts: self._descend(stage, pairs, oracle, parts),
         )
-        if self._apply(progress, "joint", trainee.joint, trainee.teacher) and fakes is not None:
+        is_done = self._apply(progress, "joint", trainee.joint, trainee.teacher)
+        # read here, where the device has been waited for: not between its gradients and its update
+        values = torch.stack(list(terms.values())).tolist()
+        figures: dict[str, float] = dict(zip(terms, values, strict=True))
+        if is_done and fakes is not None:
             optimiser, critic = trainee.critic_optimiser, trainee.critic
             assert optimiser is not None and critic is not None
             critic.requires_grad_(True)
@@ -100,13 +109,13 @@ class Steps:
 
     def _descend(
         self, stage: Stage, pairs: Pairs, oracle: Tensor, parts: list[slice]
-    ) -> tuple[dict[str, float], Tensor | None]:
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
         """Accumulate the gradients of one batch; its figures, and the pictures that the critic may see."""
         critic = self.trainee.critic
         if len(parts) == 1 and self.trainee.is_recordable(stage):
             return self._replay(stage, pairs, oracle), None
         self._recorded = None  # of a stage before: its memory is wanted
-        figures: dict[str, float] = {}
+        figures: dict[str, Tensor] = {}
         fakes = None if critic is None else torch.empty_like(pairs.target)
         for rows in parts:
             part = pairs.pick(rows)
@@ -121,7 +130,7 @@ class Steps:
             loss = weighted(terms, stage.losses)
             self.fabric.backward(loss * share)
             for name, value in {"loss": loss, **terms}.items():
-                figures[name] = figures.get(name, 0.0) + float(value.detach()) * share
+                figures[name] = figures.get(name, 0.0) + value.detach() * share
         return figures, fakes
 
     def _look(
@@ -136,23 +145,53 @@ class Steps:
         look_at = None if self.perceptual is None else self._features_apart
         return out, joint_terms(out, pairs, stage, teacher.labels, look_at)
 
-    def _replay(self, stage: Stage, pairs: Pairs, oracle: Tensor) -> dict[str, float]:
+    def _replay(self, stage: Stage, pairs: Pairs, oracle: Tensor) -> dict[str, Tensor]:
         """Gradients and figures of one batch from the recorded step; recorded at a stage's first one."""
         optimiser, inputs = self.trainee.joint, [oracle, *pairs.tensors().values()]
         if self._recorded is None or self._recorded[0] is not optimiser:
-            names = list(pairs.tensors())
-
-            def compute(oracle: Tensor, *values: Tensor) -> Tensor:
-                _, terms = self._look(stage, Pairs(**dict(zip(names, values, strict=True))), oracle)
-                loss = weighted(terms, stage.losses)
-                self.fabric.backward(loss)
-                self._names = ["loss", *terms]
-                return torch.stack([loss, *terms.values()]).detach()
-
             self._recorded = None  # its memory first
-            self._recorded = optimiser, Recorded(compute, inputs, self.trainee.teacher)
-        values = self._recorded[1](inputs).tolist()
-        return dict(zip(self._names, values, strict=True))
+            self._recorded = optimiser, self._record(stage, inputs, list(pairs.tensors()))
+        return dict(zip(self._names, self._recorded[1](inputs).unbind(), strict=True))
+
+    def _record(self, stage: Stage, inputs: list[Tensor], fields: list[str]) -> Recorded:
+        """The step on ``inputs``, the oracle and the ``fields`` of pairs; compiled before if that works and pays."""
+
+        def judged(oracle: Tensor, *values: Tensor) -> tuple[Tensor, Tensor, list[str]]:
+            pairs = Pairs(**dict(zip(fields, values, strict=True)))
+            return self._judge(stage, pairs, oracle)
+
+        def record(judged: Judged) -> Recorded:
+            def compute(*values: Tensor) -> Tensor:
+                loss, figures, self._names = judged(*values)
+                self.fabric.backward(loss)
+                return figures
+
+            return Recorded(compute, inputs, self.trainee.teacher)
+
+        wish = getattr(self.config, "compiled", "auto")
+        pays = wish == "always" or (wish == "auto" and stage.joint_steps >= WORTH_COMPILING)
+        if pays and self._compiles:
+            self.say("compiling the joint step: a minute or two")
+            try:
+                with warnings.catch_warnings(action="ignore"):  # a compiler's advice to its makers
+                    return record(compiled(judged))
+            except Exception as error:  # whatever a compiler lacks, the step works without
+                if _out_of_memory(error):
+                    raise
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            self._compiles = False
+            self.say(f"joint steps go on without being compiled: {reason}")
+        return record(judged)
+
+    def _judge(
+        self, stage: Stage, pairs: Pairs, oracle: Tensor
+    ) -> tuple[Tensor, Tensor, list[str]]:
+        """The loss to descend, the figures, and their names. Free of side effects: what is compiled."""
+        _, terms = self._look(stage, pairs, oracle)
+        loss = weighted(terms, stage.losses)
+        with torch.no_grad():
+            figures = torch.stack([loss, *terms.values()])
+        return loss, figures, ["loss", *terms]
 
     def _features_apart(self, image: Tensor, target: Tensor, region: Tensor | None) -> Tensor:
         """The perceptual distance; VGG19's convolutions take half the time in the run's precision."""
@@ -225,9 +264,15 @@ class Steps:
         parameters = list(module.parameters())
         average_gradients(self.fabric, parameters)
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
-        finite = bool(torch.isfinite(norm))
-        if finite:
+        good = torch.isfinite(norm)
+        if optimiser.defaults.get("fused"):  # skips a step by itself: the device is waited for once
+            vars(optimiser)["found_inf"] = (~good).float()
             optimiser.step()
+            finite = bool(good)
+        else:
+            finite = bool(good)
+            if finite:
+                optimiser.step()
         progress.bad[name] = 0 if finite else progress.bad.get(name, 0) + 1
         module.zero_grad(set_to_none=True)
         return finite
