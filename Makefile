@@ -32,4 +32,4 @@ test-virtualcam: setup ## a real virtual camera, in a virtual machine
 	@tests/virtualcam/run.sh
 
 weights: setup ## the default weights from a folder of faces: make weights FACES=../faces RUN=runs/weights
-	@scripts/weights.sh $(FACES) $(RUN) $(MINUTES)
+	@ONLY="$(ONLY)" REST="$(REST)" scripts/weights.sh $(FACES) $(RUN) $(MINUTES)

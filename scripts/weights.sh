@@ -5,8 +5,9 @@
 # FACES holds pictures and clips; FACES/held-out.txt may name those that training must not see. Making them ready
 # (RUN/data; JPEGs for the GPU, about 45 MB for 1,500 portraits) needs mediapipe, training does not: on a bare machine
 # with torch, safetensors, lightning-fabric and tensorboard, bring RUN/data along.
+# ONLY="P1 GRID": licence groups that are trained on (else all); REST=GRID: the group of what no index.csv names.
 set -euo pipefail
-[ $# -ge 2 ] || { sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 2; }
+[ $# -ge 2 ] || { sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 2; }
 faces=$1 run=$2 minutes=${3:-}
 python=${PYTHON:-$(dirname "$0")/../.venv/bin/python}
 lia() { "$python" -m lia_live "$@"; }
@@ -15,20 +16,28 @@ if ! grep -qs '"finished": true' "$run/data/report.json"; then
     options=()
     [ ! -f "$faces/held-out.txt" ] || options+=(--held-out "$faces/held-out.txt")
     [ -z "$minutes" ] || options+=(--store jpeg)
+    [ -z "${REST:-}" ] || options+=(--group "$REST")
     mkdir -p "$run"
     lia train prepare "$faces" "$run/data" ${options[@]+"${options[@]}"}
+fi
+
+chosen=()
+if [ -n "${ONLY:-}" ]; then
+    quoted=$(printf '"%s", ' $ONLY)
+    chosen=(--set "groups=[${quoted%, }]")
 fi
 
 if [ -n "$minutes" ]; then
     # the clock is asked once: a resumed run must have the same number of steps
     [ -s "$run/scale" ] || "$python" -m lia_live.train.fitting "$run/data" --preset gpu --minutes "$minutes" \
         --device cuda >"$run/scale"
-    lia train "$run/data" "$run/gpu" --preset gpu --scale "$(cat "$run/scale")" --device cuda --resume
+    lia train "$run/data" "$run/gpu" --preset gpu --scale "$(cat "$run/scale")" --device cuda --resume \
+        ${chosen[@]+"${chosen[@]}"}
     last=$run/gpu/weights.safetensors
 else
-    lia train "$run/data" "$run/first" --preset first --device cpu --resume
+    lia train "$run/data" "$run/first" --preset first --device cpu --resume ${chosen[@]+"${chosen[@]}"}
     lia train "$run/data" "$run/continued" --preset continued --device cpu --resume \
-        --base "$run/first/weights.safetensors"
+        --base "$run/first/weights.safetensors" ${chosen[@]+"${chosen[@]}"}
     last=$run/continued/weights.safetensors
 fi
 split -b 15M "$last" "$run/part."   # for machines that hand back small files: cat RUN/part.* > weights.safetensors

@@ -84,8 +84,10 @@ class ClipPairs:
     def __len__(self) -> int:
         return len(self._starts) - 1
 
-    def pairs(self, index: Tensor, generator: torch.Generator, size: int) -> Pairs:
-        """One pair from each clip in ``index`` (B,) int64; pictures ``size`` pixels wide.
+    def pairs(
+        self, index: Tensor, generator: torch.Generator, size: int, raster: int | None = None
+    ) -> Pairs:
+        """One pair from each clip in ``index`` (B,) int64; pictures ``size`` pixels wide, maps ``raster``.
 
         Everything random comes from ``generator``, which lives on this object's device.
         """
@@ -107,7 +109,9 @@ class ClipPairs:
         still, moving = relit(pictures, 2, config.light.shared, generator).chunk(2)
         driver = relit(moving, 1, config.light.driver, generator)
         driver = as_camera(driver, config.light.driver, generator)
-        displacement, valid, within, weights = self._correspondence(rig, batch, raster_side(size))
+        displacement, valid, within, weights = self._correspondence(
+            rig, batch, raster or raster_side(size)
+        )
 
         flipped = torch.rand(batch, generator=generator, device=self.device) < config.mirror
         maps = flipped[:, None, None, None]

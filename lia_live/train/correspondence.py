@@ -16,15 +16,18 @@ HIDDEN_BEHIND: Final = 0.035
 
 
 def correspondence(
-    target: Raster, source: Raster, points: Tensor, shows: Tensor
+    target: Raster, source: Raster, points: Tensor, shows: Tensor, goes_on: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Displacement (B, 2, R, R) from a target pixel to its place in the source, and validity (B, 1, R, R) bool.
 
     ``points`` (B, V, 3): vertices of the source, fractions of the side; ``shows`` (T,) bool: triangles whose
-    stuff is in the source at all. Valid where that place is inside the picture and not hidden there.
+    stuff is in the source at all. Valid where that place is inside the picture and not hidden there; ``goes_on``: what
+    lies outside is found as well, mirrored at the edge.
     """
     place = target.interpolate(points)  # (B, 3, R, R)
     depth = source.interpolate(points[..., 2:])  # (B, 1, R, R) of what the source shows
+    if goes_on:
+        place[:, :2] = mirrored_at_edges(place[:, :2])
     grid = (place[:, :2] * 2 - 1).permute(0, 2, 3, 1)
     there = functional.grid_sample(
         depth, grid, mode="nearest", padding_mode="border", align_corners=False
@@ -35,6 +38,11 @@ def correspondence(
         & (place[:, 2:] <= there + HIDDEN_BEHIND)
     )
     return place[:, :2] - pixel_middles(target.triangle.shape[-1], points.device), valid
+
+
+def mirrored_at_edges(place: Tensor) -> Tensor:
+    """Places in fractions of the side, within [0, 1]: beyond an edge the picture goes on as its mirror image."""
+    return 1 - (1 - place.remainder(2)).abs()
 
 
 def pixel_middles(side: int, device: torch.device | str = "cpu") -> Tensor:

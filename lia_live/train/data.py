@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -17,6 +19,7 @@ from lia_live.train.pairs import Pairs
 from lia_live.train.performer import Performer
 from lia_live.train.portraits import Portraits
 from lia_live.train.prepared import Prepared
+from lia_live.train.variety import with_variants
 
 
 @dataclass(frozen=True)
@@ -33,20 +36,28 @@ class Data:
     """Of all pictures and names, in their order: a resumed run must find the same."""
 
     @staticmethod
-    def of(prepared: Prepared, device: torch.device | str = "cpu") -> Data:
-        """Split by what is held out. Raises ``MediaError`` if nothing is left to train on."""
+    def of(
+        prepared: Prepared,
+        device: torch.device | str = "cpu",
+        variants: int = 1,
+        groups: Sequence[str] = (),
+    ) -> Data:
+        """Split by what is held out; ``variants`` and ``groups`` as in ``TrainConfig``.
+
+        Raises ``MediaError`` if nothing is left to train on.
+        """
         portraits, films = prepared.portraits, prepared.clips
         performer = held_performer = None
         if portraits is not None:
-            performer = _performer(portraits.select(~portraits.held_out), device)
+            taught = portraits.select(trained_on(portraits, groups))
+            performer = _performer(with_variants(taught, variants), device) if len(taught) else None
             held_performer = _performer(portraits.select(portraits.held_out), device)
-        drawn = _clip_pairs(films, False, device)
-        held_clips = _clip_pairs(films, True, device)
+        drawn = held_clips = None
+        if films is not None:
+            drawn = _clip_pairs(films, trained_on(films, groups), device)
+            held_clips = _clip_pairs(films, films.held_out, device)
         if performer is None and drawn is None:
-            raise MediaError(
-                "nothing to train on: everything in this data is held out",
-                "prepare more pictures, or hold out fewer (--held-out-every)",
-            )
+            _refuse(prepared, groups)
         held_out: MakePairs | None = None
         if held_performer is not None:
             held_out = measure.performed(held_performer)
@@ -72,16 +83,31 @@ def fingerprint(prepared: Prepared) -> str:
     return digest.hexdigest()[:16]
 
 
+def trained_on(part: Portraits | Clips, groups: Sequence[str]) -> Tensor:
+    """(N,) bool: which of them are trained on: not held out, and in ``groups`` where any are named."""
+    return ~part.held_out & part.in_groups(*groups) if groups else ~part.held_out
+
+
+def _refuse(prepared: Prepared, groups: Sequence[str]) -> NoReturn:
+    parts = [part for part in (prepared.portraits, prepared.clips) if part is not None]
+    known = sorted({group for part in parts for group in part.groups})
+    if groups and not set(groups) & set(known):
+        raise MediaError(
+            f"nothing to train on: nothing in this data belongs to {', '.join(map(repr, groups))}",
+            f"its groups are {', '.join(map(repr, known))}",
+        )
+    raise MediaError(
+        "nothing to train on: everything in this data is held out",
+        "prepare more pictures, or hold out fewer (--held-out-every)",
+    )
+
+
 def _performer(portraits: Portraits, device: torch.device | str) -> Performer | None:
     return Performer(portraits, device) if len(portraits) else None
 
 
-def _clip_pairs(
-    clips: Clips | None, held_out: bool, device: torch.device | str
-) -> ClipPairs | None:
-    if clips is None or not bool((clips.held_out == held_out).any()):
-        return None
-    return ClipPairs(clips.select(clips.held_out == held_out), device)
+def _clip_pairs(clips: Clips, chosen: Tensor, device: torch.device | str) -> ClipPairs | None:
+    return ClipPairs(clips.select(chosen), device) if bool(chosen.any()) else None
 
 
 def _of_clips(clips: ClipPairs) -> MakePairs:

@@ -21,7 +21,9 @@ from lia_live.train.devices import open_fabric
 from lia_live.train.loop import Pace, Run
 from lia_live.train.perceptual import FixedFeatures
 from lia_live.train.prepared import Prepared
-from lia_live.train.schedule import PRESETS, Stage, TrainConfig
+from lia_live.train.presets import PRESETS
+from lia_live.train.recorded import WORTH_COMPILING
+from lia_live.train.schedule import Stage, TrainConfig
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -41,7 +43,12 @@ def step_seconds(stage: Stage, config: TrainConfig, data: Data, fabric: Fabric) 
         times.append(time.monotonic())
         return False
 
-    one = replace(config, stages=(replace(stage, joint_steps=STEPS),))
+    pays = config.compiled == "auto" and stage.joint_steps >= WORTH_COMPILING
+    one = replace(
+        config,
+        stages=(replace(stage, joint_steps=STEPS),),
+        compiled="always" if pays else config.compiled,
+    )
     unmeasured = replace(data, held_out=None)
     with tempfile.TemporaryDirectory() as folder:
         run = Run(
@@ -80,7 +87,7 @@ def main() -> None:
     arguments = parser.parse_args()
     fabric = open_fabric(arguments.device)
     config = PRESETS[arguments.preset]()
-    data = Data.of(Prepared.load(arguments.data), fabric.device)
+    data = Data.of(Prepared.load(arguments.data), fabric.device, config.variants, config.groups)
     scale = fitting_scale(config, data, fabric, arguments.minutes)
     print(f"{scale:.3g}")
 

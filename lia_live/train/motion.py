@@ -32,8 +32,8 @@ THETA: Final = (
     ),
     Control("pitch", 7.0, -18 / 7, 18 / 7, 0.0, "degrees; + looks down"),
     Control("roll", 7.0, -22 / 7, 22 / 7, 0.0, "degrees; + tilts clockwise in the picture"),
-    Control("x", 0.14, -2.6, 2.6, 0.0, "eye distances of the framing; + right (the head's pivot)"),
-    Control("y", 0.09, -2.6, 2.6, 0.0, "eye distances of the framing; + down (the head's pivot)"),
+    Control("x", 0.14, -3.4, 3.4, 0.0, "eye distances of the framing; + right (the head's pivot)"),
+    Control("y", 0.09, -3.4, 3.4, 0.0, "eye distances of the framing; + down (the head's pivot)"),
     Control("scale", 0.06, -2.6, 2.6, 0.0, "natural logarithm of the size; + nearer"),
     Control("mouth open", 0.15, 0.0, 0.55 / 0.15, 0.0, "eye distances between the lips' edges"),
     Control("smile", 0.5, -1.2, 2.4, 0.0, "gestures; + corners out and up, - down"),
@@ -52,6 +52,8 @@ THETA: Final = (
 )
 """Order and units of the labels; the first sixteen coefficients of the network are tied to these."""
 
+PARTED: Final = (0.02, 0.16)
+"""Gaps between lips that only part, eye distances."""
 MAX_TURN_DEG: Final = 33.0
 """A sampled yaw is at most this far from the portrait's own, degrees."""
 NAMES: Final = tuple(control.name for control in THETA)
@@ -102,8 +104,12 @@ class MotionConfig:
 
     pose: float = 1.0
     """Multiplies the spread of yaw, pitch, roll, x, y and scale; 0 to 1.5. Late training: 0.75."""
+    aside_share: float = 0.0
+    """Share of samples that shift 1.7 times as far and turn 0.4 times as much: a shift is no turn."""
     open_share: float = 0.5
     """Share of samples with an open mouth."""
+    small_share: float = 0.0
+    """Share of those whose lips only part, as in speech: up to ``PARTED``."""
     blink_share: float = 0.4
     """Share of samples with at least one eye closing."""
     own_share: float = 0.35
@@ -112,7 +118,7 @@ class MotionConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.pose <= 1.5:
             raise ConfigError(f"motion.pose must be in [0, 1.5], got {self.pose}")
-        for name in ("open_share", "blink_share", "own_share"):
+        for name in ("aside_share", "open_share", "small_share", "blink_share", "own_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"motion.{name} must be in [0, 1], got {getattr(self, name)}")
 
@@ -133,15 +139,16 @@ def sample_theta(
     low, high = limits(device)
     theta = normal(16)
     theta[:, :6] *= config.pose
-    # A face seen from the left has no right cheek to show: do not turn it all the way round.
-    reach = MAX_TURN_DEG / THETA[YAW].scale
-    theta[:, YAW] = torch.minimum(
-        torch.maximum(theta[:, YAW], own[:, YAW] - reach), own[:, YAW] + reach
-    )
+    aside = (uniform() < config.aside_share)[:, None]
+    theta[:, X : Y + 1] *= torch.where(aside, 1.7, 1.0)
+    theta[:, YAW : PITCH + 1] *= torch.where(aside, 0.4, 1.0)
+    theta = within_reach(theta, own)
 
     # An open mouth, else the portrait's own, else a shut one.
     shut = torch.where(uniform() < config.own_share, own[:, OPEN], 0.08 * uniform())
     wide = 0.55 / THETA[OPEN].scale * uniform() ** 1.3
+    parted = (PARTED[0] + (PARTED[1] - PARTED[0]) * uniform()) / THETA[OPEN].scale
+    wide = torch.where(uniform() < config.small_share, parted, wide)
     theta[:, OPEN] = torch.where(uniform() < config.open_share, wide, shut)
     gesture = uniform(4)
     theta[:, SMILE] = -1.0 + 3.2 * gesture[:, 0]
@@ -168,6 +175,16 @@ def sample_theta(
         closing[:, None] & one_eye, torch.maximum(each, lids), lids
     )
     return torch.minimum(torch.maximum(theta, low), high)
+
+
+def within_reach(theta: Tensor, own: Tensor) -> Tensor:
+    """Theta (B, 16), turned no further from the portraits' ``own`` (B, 16) than they have cheeks to show."""
+    reach = MAX_TURN_DEG / THETA[YAW].scale
+    theta = theta.clone()
+    theta[:, YAW] = torch.minimum(
+        torch.maximum(theta[:, YAW], own[:, YAW] - reach), own[:, YAW] + reach
+    )
+    return theta
 
 
 def smooth_motion(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -10,10 +11,13 @@ from torch.nn import functional
 
 from lia_live.errors import ConfigError
 
+TEETH_SHARE: Final = 0.55
+"""Upper teeth take at most this share of an opening: below them it is dark."""
+
 
 @dataclass(frozen=True)
 class MouthStyle:
-    """The inside of each person's mouth; the same in every picture of that person. All (N, ...)."""
+    """The inside of each person's mouth. All (N, ...)."""
 
     light: Tensor
     """(N,) brightness of the face, about 0.2 to 0.9."""
@@ -27,19 +31,37 @@ class MouthStyle:
     """(N,) the same for the lower teeth."""
 
     @staticmethod
+    def plain(light: Tensor, flesh: Tensor) -> MouthStyle:
+        """The teeth that are expected of N portraits whose own nobody has seen.
+
+        The same for all but for the light: what a portrait does not tell cannot be learned, and would be painted as
+        the blurred mean of all that it might be.
+        """
+        count, device = len(light), light.device
+        tooth = torch.tensor([1.0, 0.955, 0.88], device=device).expand(count, 3)
+        return MouthStyle(
+            light, flesh, tooth, torch.full_like(light, 0.085), torch.zeros_like(light)
+        )
+
+    @staticmethod
     def drawn(light: Tensor, flesh: Tensor, generator: torch.Generator) -> MouthStyle:
-        """Random teeth for N portraits; ``generator`` lives on their device."""
+        """Random teeth for N drivers; ``generator`` lives on their device."""
         count, device = len(light), light.device
 
         def uniform() -> Tensor:
             return torch.rand(count, generator=generator, device=device)
 
         warm = torch.stack(
-            [torch.ones(count, device=device), 0.95 - 0.05 * uniform(), 0.85 - 0.12 * uniform()], 1
+            [torch.ones(count, device=device), 0.97 - 0.05 * uniform(), 0.90 - 0.12 * uniform()], 1
         )
-        upper = torch.where(uniform() < 0.85, 0.06 + 0.07 * uniform(), 0.0)
+        upper = torch.where(uniform() < 0.85, 0.05 + 0.08 * uniform(), 0.0)
         lower = torch.where(uniform() < 0.35, 0.03 + 0.04 * uniform(), 0.0)
-        return MouthStyle(light, flesh, warm * (0.85 + 0.15 * uniform()[:, None]), upper, lower)
+        return MouthStyle(light, flesh, warm * (0.8 + 0.2 * uniform()[:, None]), upper, lower)
+
+    def and_then(self, others: MouthStyle) -> MouthStyle:
+        """These, and ``others`` after them."""
+        pairs = zip(vars(self).values(), vars(others).values(), strict=True)
+        return MouthStyle(*(torch.cat(pair) for pair in pairs))
 
     def pick(self, index: Tensor) -> MouthStyle:
         """The styles of portraits ``index`` (B,)."""
@@ -63,23 +85,25 @@ def mouth_colour(across: Tensor, down: Tensor, gap: Tensor, style: MouthStyle) -
     from_upper, from_lower = down * column, (1 - down) * column
 
     depth = (column / 0.25).clamp(max=1)
-    throat = style.flesh * (0.42 - 0.27 * depth)[:, None]  # deeper is darker
-    throat = throat * throat.new_tensor([1.0, 0.62, 0.62])
+    throat = style.flesh * (0.30 - 0.17 * depth)[:, None]  # deeper is darker
+    throat = throat * throat.new_tensor([1.0, 0.55, 0.55])
 
-    hill = (1 - (across / 0.72) ** 2).clamp(min=0).sqrt() * (0.10 + 0.38 * gap)
-    tongue = _step(hill * ((gap - 0.08) / 0.12).clamp(0, 1) - from_lower, 0.05)
-    relief = 0.62 + 0.25 * (from_lower / 0.2).clamp(max=1)
-    flesh = style.flesh * style.flesh.new_tensor([0.95, 0.72, 0.74]) * relief[:, None]
+    hill = (1 - (across / 0.72) ** 2).clamp(min=0).sqrt() * (0.06 + 0.36 * gap)
+    tongue = _step(hill * ((gap - 0.14) / 0.14).clamp(0, 1) - from_lower, 0.05)
+    relief = 0.45 + 0.25 * (from_lower / 0.2).clamp(max=1)
+    flesh = style.flesh * style.flesh.new_tensor([0.95, 0.68, 0.70]) * relief[:, None]
     colour = _blend(throat, flesh, 0.85 * tongue)
 
-    # Teeth: two arcs that turn into the dark towards the corners, with faint gaps between teeth.
+    # Teeth: two arcs that turn into the dark towards the corners, with faint gaps between teeth. Lips that part a
+    # little show a dark line below the upper ones.
     fall_off = (0.3 + 0.7 * style.light) * (1 - 0.75 * off_middle**1.8)
     grooves = 1 - 0.10 * (0.5 + 0.5 * torch.cos(across * (1 - 0.25 * off_middle) * 31.4)) ** 6
     ivory = style.tooth * (fall_off * grooves)[:, None]
     bend = 1 - 0.35 * off_middle**2
-    shown = _step(style.upper * bend - from_upper, 0.014) * (style.upper > 0)
-    below_lip = 0.62 + 0.38 * (from_upper / 0.035).clamp(max=1)  # shadow of the lip
-    colour = _blend(colour, ivory * below_lip[:, None], shown * _step(column - 0.012, 0.02))
+    length = torch.minimum(style.upper * bend, TEETH_SHARE * column)
+    shown = _step(length - from_upper, 0.014) * (style.upper > 0)
+    below_lip = 0.55 + 0.45 * (from_upper / 0.04).clamp(max=1)  # shadow of the lip
+    colour = _blend(colour, ivory * below_lip[:, None], shown * _step(column - 0.03, 0.03))
     lower = style.lower * bend * ((gap - 0.1) / 0.1).clamp(0, 1)
     return _blend(colour, ivory * 0.8, _step(lower - from_lower, 0.014) * (lower > 0))
 

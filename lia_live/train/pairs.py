@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lia_live.train.performer import PerformedBatch
+from lia_live.train.performed import PerformedBatch
 
 
 @dataclass(frozen=True)

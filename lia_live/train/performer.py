@@ -11,14 +11,26 @@ from torch.nn import functional
 
 from lia_live.errors import ConfigError
 from lia_live.train import mesh
-from lia_live.train.correspondence import correspondence, region_weights
-from lia_live.train.motion import MIRROR_ORDER, MIRROR_SIGN, MotionConfig, sample_theta, scales
+from lia_live.train.correspondence import correspondence, pixel_middles, region_weights
+from lia_live.train.motion import (
+    MIRROR_ORDER,
+    MIRROR_SIGN,
+    MotionConfig,
+    sample_theta,
+    scales,
+    within_reach,
+)
 from lia_live.train.motion import OPEN as MOUTH_OPEN
 from lia_live.train.paint import LightConfig, MouthStyle, as_camera, mouth_colour, relit
+from lia_live.train.performed import PerformedBatch, resized
 from lia_live.train.portraits import Portraits
 from lia_live.train.raster import Raster, rasterise
 from lia_live.train.rig import Rig
 
+INSIDE_WEIGHT: Final = 4.0
+"""How much more than the rest of the mouth its painted inside counts: few pixels, and nothing else teaches them."""
+TOOTHED: Final = 0.05
+"""A portrait whose lips are further apart (eye distances) shows its teeth."""
 CRACKS: Final = 2
 """Widest crack between lid and eyeball or lip and mouth that is closed, raster pixels."""
 
@@ -29,8 +41,12 @@ class PerformerConfig:
 
     cross_identity: float = 0.4
     """Share of pairs whose driver is another portrait with the same theta; 0 to 1."""
+    rest_driver: float = 0.0
+    """Share of those whose driver is the other portrait as it was photographed; 0 to 1."""
     same_pose: float = 0.12
     """Share of pairs whose target is the source's own performance: teaches sharp copying; 0 to 1."""
+    toothed: float = 0.0
+    """Share of pairs that are drawn from the portraits that show their teeth alone, where there are any; 0 to 1."""
     rest_source: float = 0.3
     """Share of pairs whose source is the portrait as it was photographed; 0 to 1."""
     mirror: float = 0.5
@@ -39,70 +55,9 @@ class PerformerConfig:
     light: LightConfig = field(default_factory=LightConfig)
 
     def __post_init__(self) -> None:
-        for name in ("cross_identity", "same_pose", "rest_source", "mirror"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"performer.{name} must be in [0, 1], got {getattr(self, name)}")
-
-
-@dataclass(frozen=True)
-class PerformedBatch:
-    """B pairs and everything that is known about them. Maps have R x R pixels, pictures S x S."""
-
-    source: Tensor
-    """(B, 3, S, S) in [-1, 1]: the portrait to be animated."""
-    target: Tensor
-    """(B, 3, S, S): the same person performing ``theta_target``, in the same light."""
-    driver: Tensor
-    """(B, 3, S, S): ``theta_target`` as the camera saw it; in part of the pairs somebody else."""
-    displacement: Tensor
-    """(B, 2, R, R): x, y from a target pixel to its place in the source, fractions of the side."""
-    valid: Tensor
-    """(B, 1, R, R): 1 where that place shows the same thing; 0 in mouths, behind things, outside."""
-    judged: Tensor
-    """(B, 1, R, R): 1 where ``valid`` decides what the mask should be: there, and in the painted part of mouths. 0
-    where something else may do as well: behind things (a neighbour, stretched), in a mouth that was open before."""
-    within: Tensor
-    """(B, 1, R, R): 1 in the inside of mouths that the source cannot show: coarser levels may colour there."""
-    weights: Tensor
-    """(B, 1, R, R): mouth and eyes 10, brows 5, face 2, rest 1, scaled to a mean of 1."""
-    theta_source: Tensor
-    """(B, 16) labels of ``source`` in the order of ``motion.THETA``."""
-    theta_target: Tensor
-    """(B, 16) labels of ``target`` and ``driver``."""
-
-    @property
-    def flow(self) -> Tensor:
-        """(B, 2, R, R): ``flow_at(R)``."""
-        return self.flow_at(self.displacement.shape[-1])
-
-    def flow_at(self, resolution: int) -> Tensor:
-        """(B, 2, r, r): what the network's tanh(flow) should be at level r.
-
-        Sampling r x r features of the source at ``linspace(-1, 1, r) + flow`` (align_corners=False)
-        gives the target. The grid's ends lie on the outermost pixels' far edges, so a picture that
-        does not move has a small flow that shrinks by (r - 1) / r.
-        """
-        moved = _resized(self.displacement, resolution) * 2
-        device = moved.device
-        middle = (torch.arange(resolution, device=device) + 0.5) * (2 / resolution) - 1
-        offset = middle - torch.linspace(-1, 1, resolution, device=device)
-        return moved + torch.stack(torch.meshgrid(offset, offset, indexing="xy"))
-
-    def valid_at(self, resolution: int) -> Tensor:
-        """(B, 1, r, r) in [0, 1]: share of each pixel that is valid."""
-        return _resized(self.valid, resolution)
-
-    def judged_at(self, resolution: int) -> Tensor:
-        """(B, 1, r, r) in [0, 1]: share of each pixel that is judged."""
-        return _resized(self.judged, resolution)
-
-    def within_at(self, resolution: int) -> Tensor:
-        """(B, 1, r, r) in [0, 1]: share of each pixel that is such an inside."""
-        return _resized(self.within, resolution)
-
-    def weights_at(self, resolution: int) -> Tensor:
-        """(B, 1, r, r): region weights, mean 1."""
-        return _resized(self.weights, resolution)
+        for name, share in vars(self).items():
+            if isinstance(share, float | int) and not 0 <= share <= 1:
+                raise ConfigError(f"performer.{name} must be in [0, 1], got {share}")
 
 
 @dataclass(frozen=True)
@@ -111,6 +66,7 @@ class _Scene:
 
     index: Tensor  # (B,)
     theta: Tensor  # (B, 16)
+    style: Tensor  # (B,) of the mouths
     points: Tensor  # (B, V, 3)
     raster: Raster
 
@@ -131,11 +87,28 @@ class Performer:
         self._uv = self.rig.rest[..., :2]  # the texture is the portrait itself
         self._attributes = self._vertex_attributes()
         self._scales = scales(self.device)
+        self._toothed = (self.rig.gap > TOOTHED).nonzero().flatten()
         generator = torch.Generator(self.device).manual_seed(1)
-        self._style = MouthStyle.drawn(*self._complexion(), generator)
+        complexion = self._complexion()
+        self._styles = MouthStyle.plain(*complexion).and_then(
+            MouthStyle.drawn(*complexion, generator)
+        )
 
     def __len__(self) -> int:
         return len(self.rig)
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """(count,) int64: whose pairs to make; ``generator`` lives on the performer's device."""
+
+        def one_of(many: int) -> Tensor:
+            return torch.randint(many, (count,), generator=generator, device=self.device)
+
+        index = one_of(len(self))
+        if self.config.toothed and len(self._toothed):
+            smiling = self._toothed[one_of(len(self._toothed))]
+            chosen = self._chosen(count, self.config.toothed, generator)[:, 0]
+            index = torch.where(chosen, smiling, index)
+        return index
 
     def pairs(
         self, index: Tensor, generator: torch.Generator, size: int, raster: int | None = None
@@ -149,19 +122,26 @@ class Performer:
         config, batch, index = self.config, len(index), index.to(self.device)
         own = self.rig.own[index]
         source = sample_theta(own, generator, config.motion)
-        source = torch.where(self._chosen(batch, config.rest_source, generator), own, source)
+        rests = self._chosen(batch, config.rest_source, generator)
+        source = torch.where(rests, own, source)
         target = sample_theta(own, generator, config.motion)
-        target = torch.where(self._chosen(batch, config.same_pose, generator), source, target)
-
         crossing = round(config.cross_identity * batch)
         other = torch.randint(len(self), (crossing,), generator=generator, device=self.device)
+        photographed = within_reach(self.rig.own[other], own[:crossing])
+        as_they_are = self._chosen(crossing, config.rest_driver, generator)
+        target[:crossing] = torch.where(as_they_are, photographed, target[:crossing])
+        target = torch.where(self._chosen(batch, config.same_pose, generator), source, target)
+
         scene = self._scene(
-            torch.cat([index, index, other]), torch.cat([source, target, target[:crossing]]), raster
+            torch.cat([index, index, other]),
+            torch.cat([source, target, target[:crossing]]),
+            raster,
+            strangers=crossing,
         )
         pictures = self._paint(scene, size)
         still, moving = pictures[:batch], pictures[batch : 2 * batch]
         driver = torch.cat([pictures[2 * batch :], moving[crossing:]])
-        displacement, valid, within, weights = self._correspondence(scene, batch)
+        displacement, valid, within, weights = self._correspondence(scene, batch, rests)
 
         still, moving = relit(torch.cat([still, moving]), 2, config.light.shared, generator).chunk(
             2
@@ -196,7 +176,8 @@ class Performer:
         """One driver picture (B, 3, S, S) for each portrait in ``index``, and its theta (B, 16)."""
         batch, index = len(index), index.to(self.device)
         theta = sample_theta(self.rig.own[index], generator, self.config.motion)
-        pictures = self._paint(self._scene(index, theta, raster or raster_side(size)), size)
+        scene = self._scene(index, theta, raster or raster_side(size), strangers=batch)
+        pictures = self._paint(scene, size)
         pictures = relit(pictures, 1, self.config.light.shared, generator)
         pictures = relit(pictures, 1, self.config.light.driver, generator)
         pictures = as_camera(pictures, self.config.light.driver, generator)
@@ -214,9 +195,13 @@ class Performer:
             frames.append(self._paint(self._scene(index, part, raster), size))
         return torch.cat(frames)
 
-    def _scene(self, index: Tensor, theta: Tensor, raster: int) -> _Scene:
+    def _scene(self, index: Tensor, theta: Tensor, raster: int, strangers: int = 0) -> _Scene:
+        """The last ``strangers`` have teeth of their own: drivers, whose mouths nobody has to guess."""
         points = self.rig.pose(index, theta)
-        return _Scene(index, theta, points, rasterise(points, self.rig.triangles, raster, CRACKS))
+        style = index.clone()
+        style[len(index) - strangers :] += len(self)
+        seen = rasterise(points, self.rig.triangles, raster, CRACKS)
+        return _Scene(index, theta, style, points, seen)
 
     def _paint(self, scene: _Scene, size: int) -> Tensor:
         """Pictures (B, 3, S, S) in [-1, 1]."""
@@ -224,21 +209,22 @@ class Performer:
         inside = inside + 1e-6
         across, down = across * inside, down * inside  # so that edges do not mix with "no mouth"
         if size != uv.shape[-1]:
-            stacked = torch.cat([uv, painted, inside, across, down], 1)
+            stacked = torch.cat([painted, inside, across, down], 1)
             stacked = functional.interpolate(
                 stacked, size=(size, size), mode="bilinear", align_corners=False
             )
-            uv, painted, inside, across, down = stacked.split([2, 1, 1, 1, 1], 1)
+            painted, inside, across, down = stacked.split([1, 1, 1, 1], 1)
+            uv = resized(uv, size, torn=True)
         textures = self._texture(size)[scene.index].float().mul_(1 / 127.5).sub_(1)
         grid = (uv * 2 - 1).permute(0, 2, 3, 1)
         pictures = functional.grid_sample(
-            textures, grid, padding_mode="border", align_corners=False
+            textures, grid, padding_mode="reflection", align_corners=False
         )
         # Only mouths are painted: a few pixels in a hundred.
         picture, row, column = (painted[:, 0] > 0.004).nonzero(as_tuple=True)
         here = picture, 0, row, column
         gap = scene.theta[:, MOUTH_OPEN] * self._scales[MOUTH_OPEN]
-        style = self._style.pick(scene.index[picture])
+        style = self._styles.pick(scene.style[picture])
         mouth = mouth_colour(
             across[here] / inside[here], down[here] / inside[here], gap[picture], style
         )
@@ -260,16 +246,33 @@ class Performer:
         painted = inside * (1 - shows * (1 - fade))
         return maps[:, :2] + maps[:, 5:7] * below.clamp(0, 1), painted, inside, across, down
 
-    def _correspondence(self, scene: _Scene, batch: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Displacement, validity, painted mouths, weights: targets (second B) towards sources (first B)."""
+    def _correspondence(
+        self, scene: _Scene, batch: int, rests: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Displacement, validity, painted mouths, weights: targets (second B) towards sources (first B).
+
+        ``rests`` (B, 1) bool: the source is the portrait itself, so that its own teeth are where the portrait has them.
+        """
         rows = slice(batch, 2 * batch)
         targets = scene.raster.rows(rows)
         displacement, valid = correspondence(
-            targets, scene.raster.rows(slice(batch)), scene.points[:batch], ~self._mouth_triangles
+            targets,
+            scene.raster.rows(slice(batch)),
+            scene.points[:batch],
+            ~self._mouth_triangles,
+            goes_on=True,  # as the pictures do
         )
-        wanted = _Scene(scene.index[rows], scene.theta[rows], scene.points[rows], targets)
-        painted = self._mouths(wanted)[1]
-        return displacement, valid.float(), painted, region_weights(targets, self.rig.regions)
+        wanted = _Scene(
+            scene.index[rows], scene.theta[rows], scene.style[rows], scene.points[rows], targets
+        )
+        place, painted, inside, _, _ = self._mouths(wanted)
+        teeth = rests[:, :, None, None] & (inside > 0.5) & (painted < 0.05)
+        to_teeth = place - pixel_middles(place.shape[-1], self.device)
+        displacement = torch.where(teeth, to_teeth, displacement)
+        valid = valid | teeth
+        weights = region_weights(targets, self.rig.regions) * (1 + (INSIDE_WEIGHT - 1) * painted)
+        weights = weights / weights.mean((2, 3), keepdim=True)
+        return displacement, valid.float(), painted, weights
 
     def _chosen(self, batch: int, share: float, generator: torch.Generator) -> Tensor:
         """(B, 1) bool, true for ``share`` of the batch on average."""
@@ -323,13 +326,3 @@ def _pyramid(images: Tensor) -> list[Tensor]:
         halved = [functional.avg_pool2d(part.float(), 2).round().to(torch.uint8) for part in parts]
         levels.append(torch.cat(halved))
     return levels
-
-
-def _resized(maps: Tensor, resolution: int) -> Tensor:
-    if maps.shape[-1] == resolution:
-        return maps
-    if maps.shape[-1] % resolution == 0:
-        return functional.avg_pool2d(maps, maps.shape[-1] // resolution)
-    return functional.interpolate(
-        maps, size=(resolution, resolution), mode="bilinear", align_corners=False
-    )

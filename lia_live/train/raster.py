@@ -23,6 +23,9 @@ BOX_CLASSES = (
     (16, 16),
     (24, 24),
     (32, 32),
+    (48, 48),
+    (64, 64),
+    (96, 96),
 )
 """(width, height) in pixels of the bounding-box classes; larger boxes take the whole picture."""
 DEPTH_STEPS = 1 << 24
@@ -150,5 +153,6 @@ def _draw(
     if linear.device.type == "cpu":  # fewer entries; on a GPU finding them would wait for it
         nearest.scatter_reduce_(0, place[inside], key[inside], "amax")
     else:
-        place = torch.where(inside, place, 0)
+        # What is not inside enters nothing where it lies: sent to one place, they would queue for it.
+        place = place.clamp(max=len(nearest) - 1)
         nearest.scatter_reduce_(0, place.view(-1), torch.where(inside, key, 0).view(-1), "amax")

@@ -33,6 +33,12 @@ OPEN_APERTURE: Final = 0.28
 """Lid opening of an ordinary open eye, in eye widths: closure 0."""
 UPPER_LID_SHARE: Final = 0.88
 """How much of a blink the upper lid does."""
+LID_EDGE: Final = 0.012
+"""A lid's skin begins this far outside the landmarks (eye distances): what lies nearer is lash and eye white."""
+LID_OVERLAP: Final = 0.2
+"""A shut upper lid passes the lower one by this share of the eye's opening: no slit stays."""
+LID_FRONT: Final = 0.25
+"""How far it comes forward on its way down, over that way: it lies before the lower one."""
 UPPER_LIP_SHARE: Final = 0.3
 """How much of closing an open mouth the upper lip does."""
 EYE_BACK: Final = 0.035
@@ -136,12 +142,22 @@ class Rig:
             self._is_eyeball, shut.clamp(max=0)[:, :, None], shut[:, :, None]
         )  # (B, 2, V)
         down = down + (amount * self._lids[index]).sum(1)
+        # Lids that shut: the last half of the way, the upper one goes on over the lower one.
+        late = ((raw[:, BLINK_L : BLINK_L + 2] - 0.5) / 0.5).clamp(0, 1)
+        upper = self._upper_lids[index]  # (B, 2, V)
+        down = down + LID_OVERLAP * (late[:, :, None] * upper).sum(1)
         out[..., 1] += down
+        out[..., 2] -= LID_FRONT * (shut.clamp(min=0)[:, :, None] * upper).sum(1)
         return out
 
     def _rest(self, points: Tensor, eyes: Tensor) -> Tensor:
         rest = points.new_zeros(points.shape[0], mesh.COUNT, 3)
         rest[:, mesh.FACE] = points[:, :468]
+        for eye in (0, 1):
+            loop = list(mesh.lid_loop(eye))
+            edge = self._tucked(points[:, loop], LID_EDGE)
+            between = [i for i in range(16) if i not in (0, 8)]  # the corners stay
+            rest[:, [loop[i] for i in between]] = edge[:, between]
         back = EYE_BACK * self.size[:, None]
         lips = points[:, list(mesh.lip_loop())]
         rest[:, mesh.MOUTH] = self._tucked(lips, MOUTH_TUCK)
@@ -232,21 +248,25 @@ class Rig:
         self._closing = UPPER_LIP_SHARE * gaps @ go_up.T - (1 - UPPER_LIP_SHARE) * gaps @ go_down.T
 
         lid_up, lid_down = (torch.from_numpy(a).to(device) for a in gestures.lid_rows())
-        apertures, lids = [], []
+        apertures, lids, upper_lids = [], [], []
         for eye in (0, 1):
             top, bottom = (
                 frontal[:, list(mesh.LID_UPPER[eye])],
                 frontal[:, list(mesh.LID_LOWER[eye])],
             )
-            opening = (bottom[..., 1] - top[..., 1]).clamp(min=0.004)  # (N, 9)
+            opening = (bottom[..., 1] - top[..., 1]).clamp(min=0.004) + 2 * LID_EDGE  # (N, 9)
             width = (top[:, 0, :2] - top[:, -1, :2]).norm(dim=1)
-            apertures.append((opening[:, 3:6].mean(1) / width).clamp(min=0.05))
+            gap = opening[:, 3:6].mean(1) - 2 * LID_EDGE
+            apertures.append((gap / width).clamp(min=0.05))
+            is_skin = torch.arange(mesh.COUNT, device=device) < mesh.FACE.stop
+            upper_lids.append(opening @ lid_up[eye].T * is_skin)
             lids.append(
                 UPPER_LID_SHARE * opening @ lid_up[eye].T
                 - (1 - UPPER_LID_SHARE) * opening @ lid_down[eye].T
             )
         self.aperture = torch.stack(apertures, 1)  # (N, 2)
         self._lids = torch.stack(lids, 1)  # (N, 2, V)
+        self._upper_lids = torch.stack(upper_lids, 1)  # (N, 2, V)
         self._is_eyeball = torch.zeros(mesh.COUNT, dtype=torch.bool, device=device)
         for ball in mesh.EYEBALLS:
             self._is_eyeball[ball] = True

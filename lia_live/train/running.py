@@ -13,7 +13,7 @@ import torch
 from lia_live.errors import ConfigError, DeviceError
 from lia_live.model import LIA, load_model, save_weights
 from lia_live.render.memory import keep_freed_memory
-from lia_live.train.data import Data
+from lia_live.train.data import Data, trained_on
 from lia_live.train.devices import (
     is_lost_connection,
     leave,
@@ -26,8 +26,9 @@ from lia_live.train.loop import Pace, Run
 from lia_live.train.objective import Perceptual
 from lia_live.train.perceptual import FixedFeatures, load_perceptual
 from lia_live.train.prepared import Prepared
+from lia_live.train.presets import PRESETS
 from lia_live.train.reporting import FolderReporter, Quiet, Reporter
-from lia_live.train.schedule import PRESETS, TrainConfig
+from lia_live.train.schedule import TrainConfig
 from lia_live.train.settings import assign, read_toml
 from lia_live.train.supply import check_sharing
 from lia_live.train.trainee import check_start
@@ -89,7 +90,7 @@ def train(
     if job.threads is not None:  # now: opening several processes shares out the cores by itself
         torch.set_num_threads(job.threads)
     # all that may be refused comes before the run's folder and before the first word
-    data = Data.of(prepared, fabric.device)
+    data = Data.of(prepared, fabric.device, config.variants, config.groups)
     perceptual = _perceptual(config, job.vgg, fabric.device)
     with ExitStack() as closing:
         reporter: Reporter = Quiet()
@@ -193,8 +194,10 @@ def _is_non_commercial(licence: str) -> bool:
 
 
 def _opening(config: TrainConfig, prepared: Prepared, device: torch.device, processes: int) -> str:
-    portraits = 0 if prepared.portraits is None else int((~prepared.portraits.held_out).sum())
-    clips = 0 if prepared.clips is None else int((~prepared.clips.held_out).sum())
+    portraits, clips = (
+        0 if part is None else int(trained_on(part, config.groups).sum())
+        for part in (prepared.portraits, prepared.clips)
+    )
     steps = sum(stage.joint_steps for stage in config.stages)
     sizes = " → ".join(dict.fromkeys(str(stage.size) for stage in config.stages))
     where = (

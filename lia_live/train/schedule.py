@@ -1,4 +1,4 @@
-"""What a run does and in what order: one dataclass per stage, one for the run."""
+"""What a run does and in what order: one dataclass per stage, one for the run. ``train.presets`` has ready ones."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from lia_live.errors import ConfigError
 from lia_live.model.config import LIAConfig
 from lia_live.train.clip_pairs import ClipPairsConfig
 from lia_live.train.losses import LossWeights
-from lia_live.train.motion import MotionConfig
-from lia_live.train.paint import LightConfig
 from lia_live.train.performer import PerformerConfig
 
 
@@ -50,6 +48,9 @@ class Stage:
     """Share of pairs that come from real clips, where the data has any; 0 to 1."""
     performer: PerformerConfig = field(default_factory=PerformerConfig)
     """How the portraits perform, and in what light."""
+    raster: int | None = None
+    """Side of the maps of flow and parts; None: 64 up to size 64, else 128. As fine as the pictures, lips and lids have
+    clean edges, at four times the work of performing."""
     clip_pairs: ClipPairsConfig | None = None
     """How two frames of a clip become a pair, and in what light; None: as the run's clips do by themselves."""
 
@@ -65,6 +66,8 @@ class Stage:
         for name in ("learning_rate", "single_learning_rate", "critic_learning_rate"):
             if not 0 < getattr(self, name) <= 1:
                 raise ConfigError(f"stage.{name} must be in (0, 1], got {getattr(self, name)}")
+        if self.raster is not None and self.raster < 16:
+            raise ConfigError(f"stage.raster must be at least 16, got {self.raster}")
         if not 0 < self.heads_rate <= 100:
             raise ConfigError(f"stage.heads_rate must be in (0, 100], got {self.heads_rate}")
         if not all(0 <= beta < 1 for beta in self.betas):
@@ -130,12 +133,18 @@ class TrainConfig:
     the last level's are passed, coarser ones learn what no flow brings (``losses.coarser`` keeps them in mouths)."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Of convolutions; flow, sampling and losses are fp32. "auto": bf16 where the device computes in it."""
+    compiled: Literal["auto", "always", "never"] = "auto"
+    """Joint steps on a CUDA device, before they are recorded. "auto": in stages long enough to win the minutes back."""
     ema: float = 0.99
     """Decay of the averaged weights that are kept; 0 keeps the last ones (the paper averages none)."""
     fresh_every: int = 2
     """Each performed pair is used about this often."""
     window: int = 1024
     """Performed pairs kept for reuse, over all streams."""
+    groups: tuple[str, ...] = ()
+    """Licence groups that are trained on, "" for what belongs to none; nothing: all."""
+    variants: int = 1
+    """Each portrait performs in so many shapes: itself, and smoothly bent into others. For few portraits."""
     tile: int = 16
     """Pairs performed at once by a stream, at least: a GPU performs 200 in the time that 50 take."""
     streams: int = 1
@@ -157,7 +166,7 @@ class TrainConfig:
             replace(self.model, size=size)  # refuses what no network has
         if self.colours != "learned" and self.start == "paper":
             raise ConfigError(f"train.colours = {self.colours} needs train.start = pass-through")
-        for name in ("fresh_every", "window", "tile", "streams", "warmup_steps"):
+        for name in ("fresh_every", "window", "variants", "tile", "streams", "warmup_steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.{name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.ema < 1:
@@ -169,214 +178,3 @@ class TrainConfig:
                 raise ConfigError(
                     f"train.streams ({self.streams}) must divide stages.{number}.batch and half of single_batch"
                 )
-
-
-def first_weights(scale: float = 1.0) -> TrainConfig:
-    """The schedule of the first shipped weights: about 90 minutes on one plain core; ``scale`` stretches it."""
-    return TrainConfig(
-        model=LIAConfig(size=256, width=0.25, latent_dim=256, motion_dim=20),
-        stages=(
-            Stage(size=32, joint_steps=_steps(500, scale), region_share=0.2),
-            Stage(
-                size=64,
-                joint_steps=_steps(600, scale),
-                single_steps=2,
-                oracle=(0.5, 0.1),
-                learning_rate=4e-3,
-                single_learning_rate=6e-3,
-            ),
-            Stage(
-                size=128,
-                joint_steps=_steps(200, scale),
-                batch=8,
-                single_steps=2,
-                single_batch=16,
-                oracle=(0.2, 0.0),
-                learning_rate=2e-3,
-                single_learning_rate=2e-3,
-            ),
-            Stage(
-                size=128,
-                joint_steps=_steps(500, scale),
-                batch=8,
-                single_steps=2,
-                single_batch=16,
-                oracle=(0.1, 0.0),
-                learning_rate=3e-3,
-                single_learning_rate=3e-3,
-                region_share=0.8,
-            ),
-        ),
-    )
-
-
-def continued(scale: float = 1.0) -> TrainConfig:
-    """Finished weights trained on, at their full size, with real clips mixed in: for ``--base``.
-
-    The second half of the schedule of the shipped weights; sharpness (the perceptual term) comes last.
-    """
-    stage = Stage(
-        size=256,
-        joint_steps=_steps(1300, scale),
-        batch=8,
-        single_steps=1,
-        single_batch=16,
-        oracle=(0.0, 0.0),
-        learning_rate=2e-3,
-        heads_rate=0.5,
-        single_learning_rate=1.5e-3,
-        region_share=0.8,
-        clips=0.15,
-        clip_pairs=ClipPairsConfig(),
-        performer=PerformerConfig(motion=MotionConfig(pose=0.85)),
-    )
-    sharpened = replace(
-        stage,
-        joint_steps=_steps(250, scale),
-        learning_rate=8e-4,
-        single_learning_rate=8e-4,
-        decay_from=0.3,
-        losses=LossWeights(perceptual=0.3),
-    )
-    return TrainConfig(
-        model=LIAConfig(size=256, width=0.25, latent_dim=256, motion_dim=20),
-        stages=(stage, sharpened),
-        colours="passed",
-        ema=0.995,
-    )
-
-
-def longer(scale: float = 1.0) -> TrainConfig:
-    """Finished weights trained on for seven minutes of an H200 (47 ms a step): for ``--base``.
-
-    The last part of the schedule of the shipped weights. Its last level passes the source's own colours; coarser
-    ones paint the insides of mouths.
-    """
-    return TrainConfig(
-        model=LIAConfig(size=256, width=0.25, latent_dim=256, motion_dim=20),
-        stages=(_longest(scale),),
-        colours="filled",
-        ema=0.998,
-        fresh_every=4,
-        window=6144,
-        tile=192,
-        gains=Gains(yaw=1.4, pitch=1.35, mouth_open=1.1, blink=1.25, brows=1.25),
-        warmup_steps=100,
-    )
-
-
-def gpu(scale: float = 1.0) -> TrainConfig:
-    """From nothing to the shipped size on one CUDA device; ``train.fitting`` tells the scale for a time.
-
-    Coarse stages as in ``first``, with a GPU's batches; then ``longer``. As a whole not run yet.
-    """
-    first = Stage(
-        size=32, joint_steps=_steps(1500, scale), batch=64, single_batch=128, region_share=0.2
-    )
-    second = replace(
-        first,
-        size=64,
-        joint_steps=_steps(2500, scale),
-        single_steps=2,
-        oracle=(0.5, 0.1),
-        learning_rate=4e-3,
-        single_learning_rate=6e-3,
-        region_share=0.5,
-    )
-    third = replace(
-        second,
-        size=128,
-        joint_steps=_steps(3500, scale),
-        single_batch=64,
-        single_steps=1,
-        oracle=(0.2, 0.0),
-        learning_rate=3e-3,
-        single_learning_rate=3e-3,
-        region_share=0.8,
-        clips=0.15,
-        clip_pairs=ClipPairsConfig(),
-    )
-    end = longer(scale)
-    return replace(end, stages=(first, second, third, *end.stages))
-
-
-def _longest(scale: float) -> Stage:
-    return Stage(
-        size=256,
-        joint_steps=_steps(8700, scale),
-        batch=48,
-        single_steps=0,
-        single_batch=16,
-        oracle=(0.0, 0.0),
-        learning_rate=2.5e-3,
-        heads_rate=0.7,
-        single_learning_rate=1e-3,
-        decay_from=0.35,
-        region_share=1.0,
-        clips=0.15,
-        clip_pairs=ClipPairsConfig(),
-        performer=PerformerConfig(motion=MotionConfig(pose=0.85, open_share=0.6, blink_share=0.5)),
-        losses=LossWeights(mask=1.0, coarser=4.0),
-    )
-
-
-def paper(scale: float = 1.0) -> TrainConfig:
-    """LIA's own recipe (spec section 13): reconstruction of real clips, VGG19, adversarial, nothing labelled.
-
-    Two distinct frames as they are: no mirror, no reframing, no change of colour; the driver is the target.
-    """
-    as_it_is = LightConfig(shared=0.0, driver=0.0)
-    return TrainConfig(
-        model=LIAConfig(),
-        stages=(
-            Stage(
-                size=256,
-                joint_steps=_steps(800_000, scale),
-                batch=64,
-                single_steps=0,
-                oracle=(0.0, 0.0),
-                learning_rate=0.0016,
-                heads_rate=1.0,
-                betas=(0.0, 0.99199),
-                critic_learning_rate=0.0018824,
-                decay_from=1.0,
-                region_share=0.0,
-                clips=1.0,
-                clip_pairs=ClipPairsConfig(same_frame=0.0, mirror=0.0, reframe=0.0, light=as_it_is),
-                performer=PerformerConfig(  # the same where there are no clips
-                    cross_identity=0.0, same_pose=0.0, mirror=0.0, light=as_it_is
-                ),
-                losses=LossWeights(
-                    pixels=1.0,
-                    gradients=0.0,
-                    flow=0.0,
-                    mask=0.0,
-                    motion=0.0,
-                    free=0.0,
-                    perceptual=1.0,
-                    adversarial=1.0,
-                    scales=1,
-                ),
-            ),
-        ),
-        start="paper",
-        ema=0.0,
-        fresh_every=1,
-        window=64,
-        clip_norm=1e9,
-        warmup_steps=1,
-    )
-
-
-PRESETS = {
-    "first": first_weights,
-    "continued": continued,
-    "longer": longer,
-    "gpu": gpu,
-    "paper": paper,
-}
-"""Schedules by the name that the command line knows them by."""
-
-
-def _steps(count: int, scale: float) -> int:
-    return max(1, round(count * scale))

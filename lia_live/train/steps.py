@@ -168,7 +168,7 @@ class Steps:
 
             return Recorded(compute, inputs, self.trainee.teacher)
 
-        wish = getattr(self.config, "compiled", "auto")
+        wish = self.config.compiled
         pays = wish == "always" or (wish == "auto" and stage.joint_steps >= WORTH_COMPILING)
         if pays and self._compiles:
             self.say("compiling the joint step: a minute or two")

@@ -78,6 +78,7 @@ class Supply:
             self._performer = copy.copy(performer)
             self._performer.config = stage.performer
         device = performer.device if performer is not None else clips.device  # type: ignore[union-attr]
+        self._raster = stage.raster
         self.seconds = 0.0
         """Spent on making pairs so far."""
         own = range(rank, config.streams, world)
@@ -111,13 +112,12 @@ class Supply:
         device = generator.device
         if real and self._clips is not None:
             index = torch.randint(len(self._clips), (real,), generator=generator, device=device)
-            parts.append(self._clips.pairs(index, generator, size))
+            parts.append(self._clips.pairs(index, generator, size, self._raster))
         if count - real and self._performer is not None:
             performer = self._performer
-            index = torch.randint(
-                len(performer), (count - real,), generator=generator, device=device
-            )
-            parts.append(Pairs.of_performance(performer.pairs(index, generator, size)))
+            index = performer.draw(count - real, generator)
+            performed = performer.pairs(index, generator, size, self._raster)
+            parts.append(Pairs.of_performance(performed))
         made = Pairs.join(parts)
         self.seconds += time.monotonic() - began
         return made

@@ -31,8 +31,8 @@ from lia_live.train.motion import (
 from lia_live.train.paint import LightConfig
 from lia_live.train.performer import Performer
 from lia_live.train.prepare import ClipConfig, PrepareConfig, prepare_clip
+from lia_live.train.presets import paper
 from lia_live.train.rig import Rig
-from lia_live.train.schedule import paper
 from tests.train import runs
 from tests.train.faces import drawn_portraits
 

@@ -18,8 +18,9 @@ from lia_live.train.loop import Run
 from lia_live.train.losses import LossWeights
 from lia_live.train.perceptual import FixedFeatures
 from lia_live.train.prepared import Prepared
+from lia_live.train.presets import paper
 from lia_live.train.reporting import FolderReporter
-from lia_live.train.schedule import TrainConfig, paper
+from lia_live.train.schedule import TrainConfig
 from lia_live.train.steps import Progress
 from tests.train import runs
 from tests.train.faces import drawn_portraits

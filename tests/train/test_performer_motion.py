@@ -9,14 +9,18 @@ from lia_live.errors import ConfigError
 from lia_live.train.motion import (
     BLINK_L,
     BLINK_R,
+    MAX_TURN_DEG,
     NAMES,
     OPEN,
+    PARTED,
     THETA,
     YAW,
     MotionConfig,
+    X,
     limits,
     sample_theta,
     smooth_motion,
+    within_reach,
 )
 
 
@@ -39,6 +43,28 @@ def test_typical_values_are_about_one_and_within_limits() -> None:
     assert (spread > 0.4).all() and (spread < 1.5).all(), dict(
         zip(NAMES, spread.tolist(), strict=True)
     )
+
+
+def test_lips_that_part_a_little_can_be_asked_for() -> None:
+    gaps = many(MotionConfig(open_share=1.0, small_share=0.7))[:, OPEN] * THETA[OPEN].scale
+    assert (gaps < PARTED[1]).float().mean() > 0.7
+    assert gaps.max() > 0.4
+    assert gaps.min() >= 0
+
+
+def test_shifts_that_are_no_turns_can_be_asked_for() -> None:
+    plain, aside = many(), many(MotionConfig(aside_share=1.0))
+    assert aside[:, X].std() > 1.4 * plain[:, X].std()
+    assert aside[:, YAW].std() == pytest.approx(0.4 * float(plain[:, YAW].std()), rel=0.1)
+
+
+def test_nobody_turns_further_than_there_are_cheeks_to_show() -> None:
+    own = torch.zeros(3, 16)
+    own[:, YAW] = torch.tensor([-1.5, 0.0, 1.5])
+    theta = torch.full((3, 16), 2.4)
+    turned = (within_reach(theta, own) - own)[:, YAW] * THETA[YAW].scale
+    assert turned.max() <= MAX_TURN_DEG + 1e-3
+    assert torch.equal(within_reach(theta, own)[:, 1:], theta[:, 1:])
 
 
 def test_shares_are_as_asked() -> None:

@@ -13,7 +13,8 @@ from lia_live.train.clip_pairs import ClipPairs, ClipPairsConfig
 from lia_live.train.paint import LightConfig
 from lia_live.train.pairs import Pairs
 from lia_live.train.performer import Performer, PerformerConfig
-from lia_live.train.schedule import Stage, TrainConfig, paper
+from lia_live.train.presets import paper
+from lia_live.train.schedule import Stage, TrainConfig
 from lia_live.train.supply import LEAD, Supply, check_sharing, seeded
 from tests.train import runs
 from tests.train.faces import drawn_portraits

@@ -12,7 +12,8 @@ from lia_live.errors import ConfigError
 from lia_live.model import LIA
 from lia_live.train.devices import open_fabric
 from lia_live.train.motion import NAMES
-from lia_live.train.schedule import Gains, paper
+from lia_live.train.presets import paper
+from lia_live.train.schedule import Gains
 from lia_live.train.teacher import ALPHA_GAIN, gains_of, label_directions
 from lia_live.train.trainee import Trainee
 from tests.train import runs
