@@ -144,7 +144,11 @@ def triangle_regions() -> Index:
 
 
 def ring_weights() -> tuple[Array, Array]:
-    """(V,) share of the head's rotation and of its translation that each vertex follows."""
+    """(V,) share of the head's rotation and of its translation that each vertex follows.
+
+    Sides, shoulders and the picture's border below stay where they are. What is above the head goes with it: there is
+    little of it, and hair would be drawn out into a horn between a head that goes down and a border that stays.
+    """
     rotation, translation = np.ones(COUNT, np.float32), np.ones(COUNT, np.float32)
     top = _top_share()
     support = np.arange(4.0)
@@ -152,8 +156,8 @@ def ring_weights() -> tuple[Array, Array]:
         here = slice(OUTER.start + number * RING, OUTER.start + (number + 1) * RING)
         place = RING_SUPPORT[number + 1]
         high = (
-            np.interp(place, support, (1.0, 1.0, 0.4, 0.0)),
-            np.interp(place, support, (1.0, 1.0, 0.45, 0.0)),
+            np.interp(place, support, (1.0, 1.0, 0.75, 0.6)),
+            np.interp(place, support, (1.0, 1.0, 0.95, 0.9)),
         )
         low = (
             np.interp(place, support, (1.0, 0.35, 0.0, 0.0)),

@@ -27,7 +27,7 @@ from lia_live.train.portraits import Portraits
 from lia_live.train.raster import Raster, rasterise
 from lia_live.train.rig import Rig
 
-INSIDE_WEIGHT: Final = 4.0
+INSIDE_WEIGHT: Final = 6.0
 """How much more than the rest of the mouth its painted inside counts: few pixels, and nothing else teaches them."""
 TOOTHED: Final = 0.05
 """A portrait whose lips are further apart (eye distances) shows its teeth."""

@@ -55,8 +55,9 @@ NECK_DEPTH: Final = 0.62
 """Depth of ears and neck."""
 BACK_DEPTHS: Final = (1.0, 1.4)
 """Depth of shoulders and border."""
-BORDER: Final = 0.03
-"""How far outside the picture its resting border lies, sides."""
+BORDER: Final = (0.03, 0.4)
+"""How far outside the picture its resting border lies, sides: below, where it stays, and above, where it goes with the
+head."""
 FLAT_FROM: Final = 0.15
 """Face depth beyond this (eye distances behind the eyes) is reduced: cheeks smear less when turned."""
 FLAT_BY: Final = 0.6
@@ -209,9 +210,10 @@ class Rig:
         direction = spoke / length
         hair = middle + spoke * growth[:, None]
         # The border lies just outside the picture, but outside the hair where that is cut off.
-        edge = (direction.sign() * (0.5 + BORDER) + 0.5 - middle) / direction
+        beyond = (BORDER[0] + (BORDER[1] - BORDER[0]) * top)[:, None]  # (36, 1)
+        edge = (direction.sign() * (0.5 + beyond) + 0.5 - middle) / direction
         edge = torch.where(direction.abs() > 1e-6, edge, torch.inf).amin(2, keepdim=True)
-        reach = torch.maximum(edge, length * growth[:, None] + BORDER)
+        reach = torch.maximum(edge, length * growth[:, None] + BORDER[0])
         border = middle + direction * reach
         stops = torch.stack([oval[..., :2], hair, torch.lerp(hair, border, 0.5), border])
         behind = (
