@@ -5,9 +5,10 @@
 # FACES holds pictures and clips; FACES/held-out.txt may name those that training must not see. Making them ready
 # (RUN/data; JPEGs for the GPU, about 45 MB for 1,500 portraits) needs mediapipe, training does not: on a bare machine
 # with torch, safetensors, lightning-fabric and tensorboard, bring RUN/data along.
-# ONLY="P1 GRID": licence groups that are trained on (else all); REST=GRID: the group of what no index.csv names.
+# ONLY="P1 GRID": licence groups that are trained on (else all); REST=GRID: the group of what no
+# index.csv names, when the data is made ready.
 set -euo pipefail
-[ $# -ge 2 ] || { sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 2; }
+[ $# -ge 2 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2; }
 faces=$1 run=$2 minutes=${3:-}
 python=${PYTHON:-$(dirname "$0")/../.venv/bin/python}
 lia() { "$python" -m lia_live "$@"; }
@@ -23,14 +24,15 @@ fi
 
 chosen=()
 if [ -n "${ONLY:-}" ]; then
-    quoted=$(printf '"%s", ' $ONLY)
+    read -ra names <<<"$ONLY"
+    quoted=$(printf '"%s", ' "${names[@]}")
     chosen=(--set "groups=[${quoted%, }]")
 fi
 
 if [ -n "$minutes" ]; then
     # the clock is asked once: a resumed run must have the same number of steps
     [ -s "$run/scale" ] || "$python" -m lia_live.train.fitting "$run/data" --preset gpu --minutes "$minutes" \
-        --device cuda >"$run/scale"
+        --device cuda ${chosen[@]+"${chosen[@]}"} >"$run/scale"
     lia train "$run/data" "$run/gpu" --preset gpu --scale "$(cat "$run/scale")" --device cuda --resume \
         ${chosen[@]+"${chosen[@]}"}
     last=$run/gpu/weights.safetensors

@@ -66,7 +66,9 @@ def folds(x: Tensor) -> bool:
 
 def with_fir(weight: Tensor) -> Tensor:
     """(O, I, k, k) -> (O, I, k + 3, k + 3): the convolution with ``weight`` before or behind the FIR as one."""
-    spread = _spread if torch.compiler.is_compiling() else _kept_spread  # a compiler keeps nothing
+    spread = (
+        _spread if torch.compiler.is_compiling() else _kept_spread
+    )  # a cache is no part of a graph
     both: Tensor = weight.flatten(2) @ spread(weight.shape[-1], weight.device)
     return both.view(*weight.shape[:2], weight.shape[-1] + 3, weight.shape[-1] + 3)
 
@@ -74,14 +76,14 @@ def with_fir(weight: Tensor) -> Tensor:
 def _spread(size: int, device: torch.device) -> Tensor:
     """(k², (k + 3)²): every tap of a k x k kernel, filtered. Made on the device: nothing is copied there."""
     place = torch.arange(size + 3, device=device) - torch.arange(size, device=device)[:, None]
-    inner = ((place == 1) | (place == 2)) * 0.375
-    row = (
-        inner + ((place == 0) | (place == 3)) * 0.125
-    )  # (k, k + 3): 1, 3, 3, 1 from the diagonal on
+    inner, outer = (place == 1) | (place == 2), (place == 0) | (place == 3)
+    row = inner * 0.375 + outer * 0.125  # (k, k + 3): 1, 3, 3, 1 from the diagonal on
     return torch.kron(row, row)
 
 
-_kept_spread = lru_cache(maxsize=8)(_spread)
+@lru_cache(maxsize=8)
+def _kept_spread(size: int, device: torch.device) -> Tensor:
+    return _spread(size, torch.device("cpu")).to(device)  # copied: there when any stream reads it
 
 
 def exact(x: Tensor) -> torch.autocast:

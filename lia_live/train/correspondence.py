@@ -16,28 +16,36 @@ HIDDEN_BEHIND: Final = 0.035
 
 
 def correspondence(
-    target: Raster, source: Raster, points: Tensor, shows: Tensor, goes_on: bool = False
+    target: Raster, source: Raster, points: Tensor, shows: Tensor, goes_on: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Displacement (B, 2, R, R) from a target pixel to its place in the source, and validity (B, 1, R, R) bool.
 
     ``points`` (B, V, 3): vertices of the source, fractions of the side; ``shows`` (T,) bool: triangles whose
-    stuff is in the source at all. Valid where that place is inside the picture and not hidden there; ``goes_on``: what
-    lies outside is found as well, mirrored at the edge.
+    stuff is in the source at all. Valid where that place is inside the picture and not hidden there.
+
+    ``goes_on`` (B,) bool: the stuff outside this source is its mirror image at the edge, and found there. That is so
+    where the portrait itself is the source; a source that performs has moved what it mirrors.
     """
     place = target.interpolate(points)  # (B, 3, R, R)
     depth = source.interpolate(points[..., 2:])  # (B, 1, R, R) of what the source shows
-    if goes_on:
-        place[:, :2] = mirrored_at_edges(place[:, :2])
-    grid = (place[:, :2] * 2 - 1).permute(0, 2, 3, 1)
-    there = functional.grid_sample(
-        depth, grid, mode="nearest", padding_mode="border", align_corners=False
-    )
-    valid = (
-        (shows[target.triangle.clamp(min=0)] & (target.triangle >= 0))[:, None]
-        & (grid.abs() <= 1).all(3)[:, None]
-        & (place[:, 2:] <= there + HIDDEN_BEHIND)
-    )
+    outside = ((place[:, :2] < 0) | (place[:, :2] > 1)).any(1, keepdim=True)
+    found = place[:, 2:] <= _sampled(depth, place) + HIDDEN_BEHIND
+    if goes_on is None:
+        found = found & ~outside
+    else:
+        mirrored = outside & goes_on.view(-1, 1, 1, 1)
+        place[:, :2] = torch.where(mirrored, mirrored_at_edges(place[:, :2]), place[:, :2])
+        found = torch.where(outside, mirrored, found)
+    valid = (shows[target.triangle.clamp(min=0)] & (target.triangle >= 0))[:, None] & found
     return place[:, :2] - pixel_middles(target.triangle.shape[-1], points.device), valid
+
+
+def _sampled(maps: Tensor, place: Tensor) -> Tensor:
+    """Maps (B, C, R, R) at the nearest pixels to ``place`` (B, 2 or more, R, R), fractions of the side."""
+    grid = (place[:, :2] * 2 - 1).permute(0, 2, 3, 1)
+    return functional.grid_sample(
+        maps, grid, mode="nearest", padding_mode="border", align_corners=False
+    )
 
 
 def mirrored_at_edges(place: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -44,8 +43,9 @@ class Data:
     ) -> Data:
         """Split by what is held out; ``variants`` and ``groups`` as in ``TrainConfig``.
 
-        Raises ``MediaError`` if nothing is left to train on.
+        Raises ``MediaError`` if nothing is left to train on, or a group is not there.
         """
+        check_groups(prepared, groups)
         portraits, films = prepared.portraits, prepared.clips
         performer = held_performer = None
         if portraits is not None:
@@ -57,7 +57,11 @@ class Data:
             drawn = _clip_pairs(films, trained_on(films, groups), device)
             held_clips = _clip_pairs(films, films.held_out, device)
         if performer is None and drawn is None:
-            _refuse(prepared, groups)
+            chosen = f"in groups {', '.join(map(repr, groups))}" if groups else "in this data"
+            raise MediaError(
+                f"nothing to train on: everything {chosen} is held out",
+                "prepare more pictures, or hold out fewer (--held-out-every)",
+            )
         held_out: MakePairs | None = None
         if held_performer is not None:
             held_out = measure.performed(held_performer)
@@ -85,21 +89,20 @@ def fingerprint(prepared: Prepared) -> str:
 
 def trained_on(part: Portraits | Clips, groups: Sequence[str]) -> Tensor:
     """(N,) bool: which of them are trained on: not held out, and in ``groups`` where any are named."""
-    return ~part.held_out & part.in_groups(*groups) if groups else ~part.held_out
+    free = ~part.held_out
+    return (free & part.in_groups(*groups).bool()) if groups else free
 
 
-def _refuse(prepared: Prepared, groups: Sequence[str]) -> NoReturn:
+def check_groups(prepared: Prepared, groups: Sequence[str]) -> None:
+    """Raises ``MediaError`` if one of ``groups`` is not in the data: what a misspelt one meant would be left out."""
     parts = [part for part in (prepared.portraits, prepared.clips) if part is not None]
     known = sorted({group for part in parts for group in part.groups})
-    if groups and not set(groups) & set(known):
+    missing = [group for group in groups if group not in known]
+    if missing:
         raise MediaError(
-            f"nothing to train on: nothing in this data belongs to {', '.join(map(repr, groups))}",
+            f"nothing in this data belongs to group {', '.join(map(repr, missing))}",
             f"its groups are {', '.join(map(repr, known))}",
         )
-    raise MediaError(
-        "nothing to train on: everything in this data is held out",
-        "prepare more pictures, or hold out fewer (--held-out-every)",
-    )
 
 
 def _performer(portraits: Portraits, device: torch.device | str) -> Performer | None:

@@ -22,8 +22,9 @@ from lia_live.train.loop import Pace, Run
 from lia_live.train.perceptual import FixedFeatures
 from lia_live.train.prepared import Prepared
 from lia_live.train.presets import PRESETS
-from lia_live.train.recorded import WORTH_COMPILING
+from lia_live.train.recorded import is_worth_compiling
 from lia_live.train.schedule import Stage, TrainConfig
+from lia_live.train.settings import assign
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 STEPS: Final = 8
 """Of each stage; the first ones warm up and do not count."""
 SLACK: Final = 0.9
-"""Share of the time that steps may take: starting, saving, measuring and exporting take the rest."""
+"""Share of the time that steps and compiling may take: starting, saving, measuring and exporting take the rest."""
 NEVER: Final = Pace(checkpoint_s=1e9, measure_s=1e9, log_steps=10**9)
 
 
@@ -43,12 +44,7 @@ def step_seconds(stage: Stage, config: TrainConfig, data: Data, fabric: Fabric) 
         times.append(time.monotonic())
         return False
 
-    pays = config.compiled == "auto" and stage.joint_steps >= WORTH_COMPILING
-    one = replace(
-        config,
-        stages=(replace(stage, joint_steps=STEPS),),
-        compiled="always" if pays else config.compiled,
-    )
+    one = replace(config, stages=(replace(stage, joint_steps=STEPS),))
     unmeasured = replace(data, held_out=None)
     with tempfile.TemporaryDirectory() as folder:
         run = Run(
@@ -71,22 +67,37 @@ def fitting_scale(config: TrainConfig, data: Data, fabric: Fabric, minutes: floa
     """
     if not minutes > 0:
         raise ConfigError(f"minutes must be above 0, got {minutes:g}")
-    seconds = sum(
-        stage.joint_steps * step_seconds(stage, config, data, fabric) for stage in config.stages
-    )
-    return SLACK * 60 * minutes / seconds
+    left = SLACK * 60 * minutes
+    plain = replace(config, compiled="never")
+    seconds = [step_seconds(stage, plain, data, fabric) for stage in config.stages]
+    scale = left / _in_all(config, seconds)
+    if fabric.device.type != "cuda":  # nothing is compiled there
+        return scale
+    for number, stage in enumerate(config.stages):
+        if is_worth_compiling(config.compiled, round(stage.joint_steps * scale)):
+            began = time.monotonic()
+            always = replace(config, compiled="always")
+            seconds[number] = step_seconds(stage, always, data, fabric)
+            left -= time.monotonic() - began
+    return max(0.0, left) / _in_all(config, seconds)
+
+
+def _in_all(config: TrainConfig, seconds: list[float]) -> float:
+    """Time of the unscaled schedule, whose stages take ``seconds`` a step."""
+    return sum(s.joint_steps * each for s, each in zip(config.stages, seconds, strict=True))
 
 
 def main() -> None:
-    """Print the scale, rounded down to three digits."""
+    """Print the scale, to three digits."""
     parser = argparse.ArgumentParser(description="The --scale with which a preset takes so long.")
     parser.add_argument("data", type=Path, help="made by lia-live train prepare")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="gpu")
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--set", action="append", default=[], help="as of lia-live train")
     arguments = parser.parse_args()
     fabric = open_fabric(arguments.device)
-    config = PRESETS[arguments.preset]()
+    config = assign(PRESETS[arguments.preset](), arguments.set)
     data = Data.of(Prepared.load(arguments.data), fabric.device, config.variants, config.groups)
     scale = fitting_scale(config, data, fabric, arguments.minutes)
     print(f"{scale:.3g}")

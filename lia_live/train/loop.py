@@ -76,7 +76,8 @@ class Run:
         self.trainee = Trainee(config, fabric.device, base)
         self._steps = Steps(config, fabric, self.trainee, perceptual, self._news)
         self._identity = {
-            "config": plain(config),
+            # how fast steps are computed is no part of what they compute
+            "config": {key: value for key, value in plain(config).items() if key != "compiled"},
             "data": data.fingerprint,
             "clips": plain(data.clips.config) if data.clips is not None else "none",
             "base": base.fingerprint if base is not None else "none",

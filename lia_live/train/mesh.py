@@ -17,6 +17,7 @@ picture, z away from the viewer; origin between the eyes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib import resources
 from typing import Final
@@ -144,28 +145,27 @@ def triangle_regions() -> Index:
 
 
 def ring_weights() -> tuple[Array, Array]:
-    """(V,) share of the head's rotation and of its translation that each vertex follows.
+    """Shares of the head's movement that each vertex follows: (V,) of its rotation, (V, 2) of its shift along x, y.
 
-    Sides, shoulders and the picture's border below stay where they are. What is above the head goes with it: there is
-    little of it, and hair would be drawn out into a horn between a head that goes down and a border that stays.
+    The picture's border stays where it is, but for what is above the head when that goes up or down: there is little of
+    it, and between a head that goes down and a border that stays hair would be drawn out into a horn.
     """
-    rotation, translation = np.ones(COUNT, np.float32), np.ones(COUNT, np.float32)
+    rotation, shift = np.ones(COUNT, np.float32), np.ones((COUNT, 2), np.float32)
     top = _top_share()
-    support = np.arange(4.0)
+    support = np.arange(4.0)  # face, hair and neck, shoulders, border
+
+    def mixed(place: float, share: Array, high: Sequence[float], low: Sequence[float]) -> Array:
+        above, aside = np.interp(place, support, high), np.interp(place, support, low)
+        return np.asarray(share * above + (1 - share) * aside, np.float32)
+
     for number in range(RINGS):
         here = slice(OUTER.start + number * RING, OUTER.start + (number + 1) * RING)
         place = RING_SUPPORT[number + 1]
-        high = (
-            np.interp(place, support, (1.0, 1.0, 0.75, 0.6)),
-            np.interp(place, support, (1.0, 1.0, 0.95, 0.9)),
-        )
-        low = (
-            np.interp(place, support, (1.0, 0.35, 0.0, 0.0)),
-            np.interp(place, support, (1.0, 0.85, 0.4, 0.0)),
-        )
-        rotation[here] = top * high[0] + (1 - top) * low[0]
-        translation[here] = top * high[1] + (1 - top) * low[1]
-    return rotation, translation
+        rotation[here] = mixed(place, top, (1.0, 1.0, 0.4, 0.0), (1.0, 0.35, 0.0, 0.0))
+        shift[here, 0] = mixed(place, top, (1.0, 1.0, 0.45, 0.0), (1.0, 0.85, 0.4, 0.0))
+        # squared: the sides' background, half-way down, does not go up and down
+        shift[here, 1] = mixed(place, top**2, (1.0, 1.0, 0.95, 0.9), (1.0, 0.85, 0.4, 0.0))
+    return rotation, shift
 
 
 def ring_growth() -> tuple[Array, Array]:

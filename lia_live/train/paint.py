@@ -60,17 +60,14 @@ class MouthStyle:
 
     def and_then(self, others: MouthStyle) -> MouthStyle:
         """These, and ``others`` after them."""
-        pairs = zip(vars(self).values(), vars(others).values(), strict=True)
-        return MouthStyle(*(torch.cat(pair) for pair in pairs))
+        return MouthStyle(*map(torch.cat, zip(self._all(), others._all(), strict=True)))
 
     def pick(self, index: Tensor) -> MouthStyle:
-        """The styles of portraits ``index`` (B,)."""
-        return MouthStyle(
-            *(
-                value[index]
-                for value in (self.light, self.flesh, self.tooth, self.upper, self.lower)
-            )
-        )
+        """Those at ``index`` (B,) int64."""
+        return MouthStyle(*(value[index] for value in self._all()))
+
+    def _all(self) -> tuple[Tensor, ...]:
+        return self.light, self.flesh, self.tooth, self.upper, self.lower
 
 
 def mouth_colour(across: Tensor, down: Tensor, gap: Tensor, style: MouthStyle) -> Tensor:

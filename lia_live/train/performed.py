@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 JUMP: Final = 0.01
-"""Neighbouring places further apart than about four times this (sides) belong to different things."""
+"""An enlarged map of places that is this far (sides) from the nearest place lies on a tear."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class PerformedBatch:
     within: Tensor
     """(B, 1, R, R): 1 in the inside of mouths that the source cannot show: coarser levels may colour there."""
     weights: Tensor
-    """(B, 1, R, R): mouth and eyes 10, brows 5, face 2, rest 1, scaled to a mean of 1."""
+    """(B, 1, R, R): mouth and eyes 10, brows 5, face 2, rest 1, painted insides of mouths 60, scaled to a mean of 1.
+    Of clips the insides count as the mouth does."""
     theta_source: Tensor
     """(B, 16) labels of ``source`` in the order of ``motion.THETA``."""
     theta_target: Tensor
@@ -78,7 +79,8 @@ class PerformedBatch:
 def resized(maps: Tensor, resolution: int, torn: bool = False) -> Tensor:
     """Maps (B, C, R, R) at another resolution r: (B, C, r, r).
 
-    ``torn``: of places, which jump where lids and lips meet. Half-way between them lies what they hide.
+    ``torn``: of places, which jump where lids and lips meet. Half-way between them lies what they hide: an enlarged map
+    keeps the nearest there. A reduced one is a mean, also across a tear.
     """
     if maps.shape[-1] == resolution:
         return maps

@@ -29,7 +29,7 @@ from lia_live.train.rig import Rig
 
 INSIDE_WEIGHT: Final = 6.0
 """How much more than the rest of the mouth its painted inside counts: few pixels, and nothing else teaches them."""
-TOOTHED: Final = 0.05
+TOOTHED: Final = 0.07
 """A portrait whose lips are further apart (eye distances) shows its teeth."""
 CRACKS: Final = 2
 """Widest crack between lid and eyeball or lip and mouth that is closed, raster pixels."""
@@ -42,7 +42,7 @@ class PerformerConfig:
     cross_identity: float = 0.4
     """Share of pairs whose driver is another portrait with the same theta; 0 to 1."""
     rest_driver: float = 0.0
-    """Share of those whose driver is the other portrait as it was photographed; 0 to 1."""
+    """Share of those whose driver performs what the other portrait shows of itself; 0 to 1."""
     same_pose: float = 0.12
     """Share of pairs whose target is the source's own performance: teaches sharp copying; 0 to 1."""
     toothed: float = 0.0
@@ -98,7 +98,8 @@ class Performer:
         return len(self.rig)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """(count,) int64: whose pairs to make; ``generator`` lives on the performer's device."""
+        """(count,) int64: whose pairs to make, with replacement, more of those who show their teeth where
+        ``config.toothed`` says so. ``generator`` lives on the performer's device."""
 
         def one_of(many: int) -> Tensor:
             return torch.randint(many, (count,), generator=generator, device=self.device)
@@ -169,20 +170,6 @@ class Performer:
             self._mirrored(source[order], flipped),
             self._mirrored(target[order], flipped),
         )
-
-    def singles(
-        self, index: Tensor, generator: torch.Generator, size: int, raster: int | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """One driver picture (B, 3, S, S) for each portrait in ``index``, and its theta (B, 16)."""
-        batch, index = len(index), index.to(self.device)
-        theta = sample_theta(self.rig.own[index], generator, self.config.motion)
-        scene = self._scene(index, theta, raster or raster_side(size), strangers=batch)
-        pictures = self._paint(scene, size)
-        pictures = relit(pictures, 1, self.config.light.shared, generator)
-        pictures = relit(pictures, 1, self.config.light.driver, generator)
-        pictures = as_camera(pictures, self.config.light.driver, generator)
-        flipped = self._chosen(batch, self.config.mirror, generator)[:, :, None, None]
-        return torch.where(flipped, pictures.flip(3), pictures), self._mirrored(theta, flipped)
 
     def perform(
         self, portrait: int, theta: Tensor, size: int = 256, raster: int | None = None
@@ -260,7 +247,7 @@ class Performer:
             scene.raster.rows(slice(batch)),
             scene.points[:batch],
             ~self._mouth_triangles,
-            goes_on=True,  # as the pictures do
+            goes_on=rests[:, 0],
         )
         wanted = _Scene(
             scene.index[rows], scene.theta[rows], scene.style[rows], scene.points[rows], targets

@@ -1,4 +1,4 @@
-"""Schedules by the name that the command line knows them by."""
+"""Ready schedules."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ from lia_live.train.schedule import Gains, Stage, TrainConfig
 
 GAINS: Final = Gains(yaw=1.4, pitch=1.35, mouth_open=1.1, blink=1.25, brows=1.25)
 """Of the shipped weights."""
+_VARIED: Final = PerformerConfig(
+    toothed=0.4,
+    rest_source=0.4,
+    rest_driver=0.25,
+    motion=MotionConfig(aside_share=0.35, open_share=0.65, small_share=0.6, blink_share=0.55),
+)
+"""Everything that faces in a call do, and what is hard of it more often."""
 
 
 def first_weights(scale: float = 1.0) -> TrainConfig:
@@ -100,7 +107,26 @@ def longer(scale: float = 1.0) -> TrainConfig:
     """
     return TrainConfig(
         model=LIAConfig(size=256, width=0.25, latent_dim=256, motion_dim=20),
-        stages=(_longest(13_400, scale),),
+        stages=(
+            Stage(
+                size=256,
+                joint_steps=_steps(13_400, scale),
+                batch=48,
+                single_steps=0,
+                single_batch=16,
+                oracle=(0.0, 0.0),
+                learning_rate=2.5e-3,
+                heads_rate=0.7,
+                single_learning_rate=1e-3,
+                decay_from=0.35,
+                region_share=1.0,
+                clips=0.15,
+                clip_pairs=ClipPairsConfig(),
+                performer=_VARIED,
+                raster=256,
+                losses=LossWeights(mask=1.0, coarser=4.0),
+            ),
+        ),
         colours="filled",
         ema=0.998,
         fresh_every=8,
@@ -146,35 +172,6 @@ def gpu(scale: float = 1.0) -> TrainConfig:
     )
     end = longer(scale)
     return replace(end, stages=(first, second, third, *end.stages))
-
-
-_VARIED: Final = PerformerConfig(
-    toothed=0.4,
-    rest_source=0.4,
-    rest_driver=0.25,
-    motion=MotionConfig(aside_share=0.35, open_share=0.65, small_share=0.6, blink_share=0.55),
-)
-
-
-def _longest(steps: int, scale: float) -> Stage:
-    return Stage(
-        size=256,
-        joint_steps=_steps(steps, scale),
-        batch=48,
-        single_steps=0,
-        single_batch=16,
-        oracle=(0.0, 0.0),
-        learning_rate=2.5e-3,
-        heads_rate=0.7,
-        single_learning_rate=1e-3,
-        decay_from=0.35,
-        region_share=1.0,
-        clips=0.15,
-        clip_pairs=ClipPairsConfig(),
-        performer=_VARIED,
-        raster=256,
-        losses=LossWeights(mask=1.0, coarser=4.0),
-    )
 
 
 def paper(scale: float = 1.0) -> TrainConfig:

@@ -38,7 +38,7 @@ LID_EDGE: Final = 0.012
 LID_OVERLAP: Final = 0.2
 """A shut upper lid passes the lower one by this share of the eye's opening: no slit stays."""
 LID_FRONT: Final = 0.25
-"""How far it comes forward on its way down, over that way: it lies before the lower one."""
+"""How far it comes forward for each unit that it goes down: it must lie before the lower one."""
 UPPER_LIP_SHARE: Final = 0.3
 """How much of closing an open mouth the upper lip does."""
 EYE_BACK: Final = 0.035
@@ -56,8 +56,8 @@ NECK_DEPTH: Final = 0.62
 BACK_DEPTHS: Final = (1.0, 1.4)
 """Depth of shoulders and border."""
 BORDER: Final = (0.03, 0.4)
-"""How far outside the picture its resting border lies, sides: below, where it stays, and above, where it goes with the
-head."""
+"""How far outside the picture its resting border lies, sides: below, where it stays, and above, where it goes up and
+down with the head."""
 FLAT_FROM: Final = 0.15
 """Face depth beyond this (eye distances behind the eyes) is reduced: cheeks smear less when turned."""
 FLAT_BY: Final = 0.6
@@ -74,9 +74,9 @@ class Rig:
         self.framing = framing
         self.triangles = torch.from_numpy(mesh.triangles()).to(device)
         self.regions = torch.from_numpy(mesh.triangle_regions()).to(device)
-        rotation, translation = mesh.ring_weights()
+        rotation, shift = mesh.ring_weights()
         self._follow_rotation = torch.from_numpy(rotation).to(device)[:, None]
-        self._follow_translation = torch.from_numpy(translation).to(device)[:, None]
+        self._follow_shift = torch.from_numpy(shift).to(device)
 
         left, right = points[:, 33], points[:, 263]
         self.size = (right - left).norm(dim=1)  # (N,) eye distance
@@ -109,12 +109,13 @@ class Rig:
         size = self.framing.eye_distance * raw[:, SCALE].exp()  # (B,)
         basis = rotations(raw[:, YAW], raw[:, PITCH], raw[:, ROLL])
         place = self.home + self.framing.eye_distance * raw[:, X : Y + 1]
-        shift = torch.cat([place - own_pivot[:, :2], torch.zeros_like(place[:, :1])], 1)  # (B, 3)
+        shift = self._follow_shift * (place - own_pivot[:, :2])[:, None]  # (B, V, 2)
 
         turn = basis @ own_basis.transpose(1, 2) * (size / self.size[index])[:, None, None]
         arm = rest - own_pivot[:, None]
         turned = arm @ turn.transpose(1, 2) - arm
-        moved = rest + self._follow_rotation * turned + self._follow_translation * shift[:, None]
+        moved = rest + self._follow_rotation * turned
+        moved[..., :2] += shift
         gesture = self._gesture(index, raw)
         posed: Tensor = moved + gesture @ (basis * size[:, None, None]).transpose(1, 2)
         return posed
@@ -144,7 +145,9 @@ class Rig:
         )  # (B, 2, V)
         down = down + (amount * self._lids[index]).sum(1)
         # Lids that shut: the last half of the way, the upper one goes on over the lower one.
-        late = ((raw[:, BLINK_L : BLINK_L + 2] - 0.5) / 0.5).clamp(0, 1)
+        late = _late(raw[:, BLINK_L : BLINK_L + 2]) - _late(
+            self._own_raw[index, BLINK_L : BLINK_L + 2]
+        )
         upper = self._upper_lids[index]  # (B, 2, V)
         down = down + LID_OVERLAP * (late[:, :, None] * upper).sum(1)
         out[..., 1] += down
@@ -292,6 +295,11 @@ class Rig:
         raw[:, GAZE_X], raw[:, GAZE_Y] = gaze[:, 0], gaze[:, 1]
         self._own_raw = raw
         self.own = raw / self._scales  # (N, 16)
+
+
+def _late(closure: Tensor) -> Tensor:
+    """0 up to a half-shut lid, 1 where it is shut."""
+    return (2 * closure - 1).clamp(0, 1)
 
 
 def rotations(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from lia_live.train.devices import average_gradients, averaged
 from lia_live.train.discriminator import GROUP, discriminator_loss, generator_loss, r1_penalty
 from lia_live.train.objective import Perceptual, joint_terms, weighted
 from lia_live.train.pairs import Pairs
-from lia_live.train.recorded import WORTH_COMPILING, Recorded, compiled
+from lia_live.train.recorded import Recorded, compiled, is_worth_compiling
 from lia_live.train.schedule import Stage, TrainConfig
 from lia_live.train.teacher import ALPHA_GAIN, Rendered
 from lia_live.train.trainee import Trainee
@@ -156,32 +156,30 @@ class Steps:
     def _record(self, stage: Stage, inputs: list[Tensor], fields: list[str]) -> Recorded:
         """The step on ``inputs``, the oracle and the ``fields`` of pairs; compiled before if that works and pays."""
 
-        def judged(oracle: Tensor, *values: Tensor) -> tuple[Tensor, Tensor, list[str]]:
+        def forward(oracle: Tensor, *values: Tensor) -> tuple[Tensor, Tensor, list[str]]:
             pairs = Pairs(**dict(zip(fields, values, strict=True)))
             return self._judge(stage, pairs, oracle)
 
-        def record(judged: Judged) -> Recorded:
+        def record(look: Judged) -> Recorded:
             def compute(*values: Tensor) -> Tensor:
-                loss, figures, self._names = judged(*values)
+                loss, figures, self._names = look(*values)
                 self.fabric.backward(loss)
                 return figures
 
             return Recorded(compute, inputs, self.trainee.teacher)
 
-        wish = self.config.compiled
-        pays = wish == "always" or (wish == "auto" and stage.joint_steps >= WORTH_COMPILING)
-        if pays and self._compiles:
+        if self._compiles and is_worth_compiling(self.config.compiled, stage.joint_steps):
             self.say("compiling the joint step: a minute or two")
             try:
                 with warnings.catch_warnings(action="ignore"):  # a compiler's advice to its makers
-                    return record(compiled(judged))
+                    return record(compiled(forward))
             except Exception as error:  # whatever a compiler lacks, the step works without
                 if _out_of_memory(error):
                     raise
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             self._compiles = False
             self.say(f"joint steps go on without being compiled: {reason}")
-        return record(judged)
+        return record(forward)
 
     def _judge(
         self, stage: Stage, pairs: Pairs, oracle: Tensor
@@ -265,9 +263,11 @@ class Steps:
         average_gradients(self.fabric, parameters)
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
         good = torch.isfinite(norm)
-        if optimiser.defaults.get("fused"):  # skips a step by itself: the device is waited for once
+        if optimiser.defaults.get("fused"):
+            # Told as GradScaler tells it, a fused optimiser skips the step by itself: the device is waited for once.
             vars(optimiser)["found_inf"] = (~good).float()
             optimiser.step()
+            del vars(optimiser)["found_inf"]
             finite = bool(good)
         else:
             finite = bool(good)

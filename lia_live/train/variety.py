@@ -14,7 +14,7 @@ from lia_live.train.portraits import Portraits, join
 STRETCH: Final = 0.06
 """Spread of a face's change of width against its height; natural logarithm."""
 BEND: Final = 0.024
-"""Spread of the bending at each knot, sides."""
+"""Spread of the bending at each knot, sides, before its two halves are made alike (which takes a third)."""
 ASKEW: Final = 0.3
 """How much of it is not alike on both sides: a face that is bent askew seems to be turned."""
 KNOTS: Final = 5
@@ -22,7 +22,10 @@ KNOTS: Final = 5
 
 
 def with_variants(portraits: Portraits, count: int, seed: int = 1) -> Portraits:
-    """N portraits and ``count - 1`` bent versions of each of them, N * count in all; landmarks bend along."""
+    """N portraits, then ``count - 1`` (0 or more) bent versions of all of them, N * count in all, on the CPU.
+
+    Pictures uint8 and landmarks float32 as before; the picture's border stays. 7 ms a version.
+    """
     generator = torch.Generator().manual_seed(seed)
     return join([portraits, *(_bent(portraits, generator) for _ in range(count - 1))])
 

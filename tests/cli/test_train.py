@@ -84,6 +84,21 @@ def test_a_whole_run(tmp_path, settings, capsys):
     assert "config.json" in hint
 
 
+def test_only_the_licence_groups_that_were_named_are_trained_on(tmp_path, settings, capsys):
+    data, run = runs.write_data(tmp_path / "data", clips=True), tmp_path / "run"
+    grouped = replace(drawn_portraits(), groups=("P1", "P2", "P1"))
+    grouped.save(data / "portraits.safetensors")
+    chosen = ["--set", 'groups=["P1"]', "--set", "variants=2"]
+    assert main([*runs.words(data, run, settings), *chosen]) == 0
+    assert capsys.readouterr().out.startswith("2 portraits and 0 clips, 3 steps")
+    assert json.loads((run / "config.json").read_text())["config"]["groups"] == ["P1"]
+    assert main([*runs.words(data, tmp_path / "no", settings), "--set", 'groups=["P1", "P9"]']) == 3
+    error, hint = lines(capsys)
+    assert "group 'P9'" in error
+    assert "'P1', 'P2'" in hint
+    assert not (tmp_path / "no").exists()
+
+
 def test_without_held_out_pictures_it_says_that_nothing_will_be_measured(words, tmp_path, capsys):
     assert main(words) == 0
     first, note, *_ = capsys.readouterr().out.splitlines()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lia_live.errors import ConfigError
 from lia_live.train.clip_pairs import ClipPairs, ClipPairsConfig
+from lia_live.train.mesh import LIP_LOWER
 from lia_live.train.paint import LightConfig
 from lia_live.train.pairs import Pairs
 from lia_live.train.performer import Performer, PerformerConfig
@@ -17,7 +18,7 @@ from lia_live.train.presets import paper
 from lia_live.train.schedule import Stage, TrainConfig
 from lia_live.train.supply import LEAD, Supply, check_sharing, seeded
 from tests.train import runs
-from tests.train.faces import drawn_portraits
+from tests.train.faces import SIDE, drawn_portraits
 
 STAGE = replace(runs.STAGE, batch=8, single_batch=8, clips=0.25)
 CONFIG = runs.config(STAGE, window=96)
@@ -196,3 +197,28 @@ def test_seeded_is_a_pure_function() -> None:
     assert (
         len({seeded("cpu", *key).initial_seed() for key in [(1, 23), (12, 3), (1, "23", 0)]}) == 3
     )
+
+
+def test_maps_are_as_fine_as_the_stage_asks(performer, clips) -> None:
+    for share, raster, side in ((0.0, 96, 96), (1.0, 96, 96), (0.5, None, 64)):
+        stage = replace(STAGE, raster=raster, clips=share)
+        batch = Supply(performer, clips, stage, CONFIG, KEY).batch(0)
+        assert batch.displacement.shape[-1] == side
+        assert batch.source.shape[-1] == STAGE.size
+
+
+def test_maps_of_a_few_pixels_are_refused() -> None:
+    with pytest.raises(ConfigError, match="raster must be at least 16"):
+        replace(STAGE, raster=8)
+
+
+def test_who_shows_teeth_performs_as_often_as_the_stage_asks() -> None:
+    landmarks = drawn_portraits().landmarks.clone()
+    lips = list(LIP_LOWER[1:-1])
+    landmarks[:, lips, 1] -= 0.05 * 0.34 * SIDE
+    landmarks[1, lips, 1] += 0.12 * 0.34 * SIDE
+    smiling = Performer(replace(drawn_portraits(), landmarks=landmarks))
+    posed = PerformerConfig(toothed=1.0, rest_source=1.0, mirror=0.0)
+    supply = Supply(smiling, None, replace(STAGE, performer=posed), CONFIG, KEY)
+    own = smiling.rig.own[1]
+    assert (supply.batch(0).theta_source - own).abs().max() < 0.02

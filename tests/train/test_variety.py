@@ -66,16 +66,15 @@ def test_a_bent_face_is_hardly_turned() -> None:
     """Or the labels of yaw would be wrong by as much."""
     portraits = drawn_portraits((0.0,) * 8)
     yaws = Rig(with_variants(portraits, 6).landmarks, SIDE).own[:, 0] * 13
-    assert yaws[8:].std() < 2.5
+    assert yaws[8:].std() < 1.3
 
 
 def test_the_edge_of_the_picture_stays() -> None:
     portraits = drawn_portraits()
     bent = with_variants(portraits, 2).images[3:].float()
-    for edge in (bent[:, :, 0], bent[:, :, -1], bent[..., 0], bent[..., -1]):
-        assert torch.isfinite(edge).all()
     apart = (bent - portraits.images.float()).abs()
-    assert apart[:, :, 0].mean() < 2
+    for edge in (apart[:, :, 0], apart[:, :, -1], apart[..., 0], apart[..., -1]):
+        assert edge.mean() < 2
     assert apart[:, :, SIDE // 2].mean() > 4
 
 
@@ -94,9 +93,19 @@ def test_only_the_groups_that_were_asked_for_are_trained_on() -> None:
 
 
 def test_groups_that_are_not_there_are_named() -> None:
-    with pytest.raises(MediaError, match="belongs to 'P7'") as refused:
-        Data.of(Prepared(drawn_portraits(), None), groups=("P7",))
+    with pytest.raises(MediaError, match="belongs to group 'P7'") as refused:
+        Data.of(Prepared(drawn_portraits(), None), groups=("P1", "P7"))
     assert "'P1'" in str(refused.value.hint)
+
+
+def test_groups_that_are_all_held_out_are_told_so() -> None:
+    portraits = replace(
+        drawn_portraits(),
+        groups=("P1", "P2", "P1"),
+        held_out=torch.tensor([False, True, False]),
+    )
+    with pytest.raises(MediaError, match="everything in groups 'P2' is held out"):
+        Data.of(Prepared(portraits, None), groups=("P2",))
 
 
 def test_what_is_held_out_is_measured_whatever_its_group() -> None:
