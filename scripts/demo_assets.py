@@ -30,8 +30,8 @@ FPS = 30
 SECONDS = 12
 SEED = 6
 """Chosen by eye: the head turns both ways, nods, and the mouth opens wide."""
-POSE_GAIN, MOUTH_GAIN = 1.6, 1.5
-"""A lively speaker: more than ``smooth_motion`` draws by itself."""
+POSE_GAIN, MOUTH_GAIN = 1.5, 1.0
+"""How much more than ``smooth_motion`` draws by itself."""
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def main() -> None:
     sink = VideoFileSink(folder / "driver.mp4", (SIDE, SIDE), FPS)
     try:
         for part in theta.split(30):
-            for frame in to_pixels(performer.perform(0, part, SIDE, raster=SIDE // 2)):
+            for frame in to_pixels(performer.perform(0, part, SIDE, raster=SIDE)):
                 sink.send(np.ascontiguousarray(frame))
     finally:
         sink.close()

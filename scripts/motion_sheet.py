@@ -1,6 +1,6 @@
 """What weights make of one motion after the other, on public-domain faces: how far they carry, and where they fail.
 
-    python scripts/motion_sheet.py docs/images/motions.png [--weights FILE]
+    python scripts/motion_sheet.py docs/images/motions.jpg [--weights FILE]
 
 Eileen Collins (NASA photograph, public domain; skimage's astronaut) and Rear Admiral Grace Hopper (US Navy photograph,
 public domain; matplotlib's sample data).
@@ -77,7 +77,7 @@ def main() -> None:
             corner = (place % ACROSS * SIDE, line * (SIDE + 16))
             sheet.paste(frame, corner)
             pen.text((corner[0] + 4, corner[1] + SIDE + 2), SETTINGS[place][0], fill="black")
-    sheet.save(arguments.out, optimize=True)
+    sheet.save(arguments.out, quality=88)
 
 
 if __name__ == "__main__":

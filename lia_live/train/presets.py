@@ -13,7 +13,7 @@ from lia_live.train.paint import LightConfig
 from lia_live.train.performer import PerformerConfig
 from lia_live.train.schedule import Gains, Stage, TrainConfig
 
-GAINS: Final = Gains(yaw=1.4, pitch=1.35, mouth_open=1.1, blink=1.25, brows=1.25)
+GAINS: Final = Gains(yaw=1.2, pitch=1.45, roll=1.05, mouth_open=1.3, blink=1.4, brows=1.25)
 """Of the shipped weights."""
 _VARIED: Final = PerformerConfig(
     toothed=0.4,
@@ -25,7 +25,7 @@ _VARIED: Final = PerformerConfig(
 
 
 def first_weights(scale: float = 1.0) -> TrainConfig:
-    """The schedule of the first shipped weights: about 90 minutes on one plain core; ``scale`` stretches it."""
+    """From nothing on one plain core, about 90 minutes; ``scale`` stretches it."""
     return TrainConfig(
         model=LIAConfig(size=256, width=0.25, latent_dim=256, motion_dim=20),
         stages=(
@@ -66,7 +66,7 @@ def first_weights(scale: float = 1.0) -> TrainConfig:
 def continued(scale: float = 1.0) -> TrainConfig:
     """Finished weights trained on, at their full size, with real clips mixed in: for ``--base``.
 
-    The second half of the schedule of the shipped weights; sharpness (the perceptual term) comes last.
+    What ``first`` made, trained on; sharpness (the perceptual term) comes last.
     """
     stage = Stage(
         size=256,
@@ -100,7 +100,7 @@ def continued(scale: float = 1.0) -> TrainConfig:
 
 
 def longer(scale: float = 1.0) -> TrainConfig:
-    """Finished weights trained on for seven minutes of an H200 (28 ms a step): for ``--base``.
+    """Finished weights trained on for six and a half minutes of an H200 (28 ms a step): for ``--base``.
 
     The last part of the schedule of the shipped weights. Its last level passes the source's own colours; coarser
     ones paint the insides of mouths.
@@ -139,11 +139,11 @@ def longer(scale: float = 1.0) -> TrainConfig:
 
 
 def gpu(scale: float = 1.0) -> TrainConfig:
-    """From nothing to the shipped size on one CUDA device, eleven minutes of an H200; ``train.fitting`` tells the
+    """From nothing to the shipped size on one CUDA device, ten minutes of an H200; ``train.fitting`` tells the
     scale for another time.
 
-    The schedule of the shipped weights but for two things: their first stages (450 steps of 16 pairs at 32 pixels, 900
-    at 64) were run on a CPU, and the last stage in two parts.
+    The schedule of the shipped weights but for three things: their first stages (450 steps of 16 pairs at 32 pixels,
+    900 at 64) were run on a CPU, the last stage in two parts, and a few thousand steps on a CPU came after.
     """
     first = Stage(
         size=32, joint_steps=_steps(1500, scale), batch=64, single_batch=128, region_share=0.2
