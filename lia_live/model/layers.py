@@ -66,9 +66,8 @@ def folds(x: Tensor) -> bool:
 
 def with_fir(weight: Tensor) -> Tensor:
     """(O, I, k, k) -> (O, I, k + 3, k + 3): the convolution with ``weight`` before or behind the FIR as one."""
-    spread = (
-        _spread if torch.compiler.is_compiling() else _kept_spread
-    )  # a cache is no part of a graph
+    # a cache is no part of a compiled graph
+    spread = _spread if torch.compiler.is_compiling() else _kept_spread
     both: Tensor = weight.flatten(2) @ spread(weight.shape[-1], weight.device)
     return both.view(*weight.shape[:2], weight.shape[-1] + 3, weight.shape[-1] + 3)
 

@@ -158,6 +158,8 @@ def join(parts: Sequence[Clips]) -> Clips:
             f"clips of {sorted({part.side for part in parts})} pixels cannot be joined",
             "prepare them in one run, or with one --clip-side",
         )
+    if len(parts) == 1:
+        return parts[0]
     return Clips(
         torch.cat([p.frames for p in parts]),
         torch.cat([p.landmarks for p in parts]),

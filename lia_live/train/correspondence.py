@@ -28,24 +28,17 @@ def correspondence(
     """
     place = target.interpolate(points)  # (B, 3, R, R)
     depth = source.interpolate(points[..., 2:])  # (B, 1, R, R) of what the source shows
-    outside = ((place[:, :2] < 0) | (place[:, :2] > 1)).any(1, keepdim=True)
-    found = place[:, 2:] <= _sampled(depth, place) + HIDDEN_BEHIND
-    if goes_on is None:
-        found = found & ~outside
-    else:
-        mirrored = outside & goes_on.view(-1, 1, 1, 1)
-        place[:, :2] = torch.where(mirrored, mirrored_at_edges(place[:, :2]), place[:, :2])
-        found = torch.where(outside, mirrored, found)
-    valid = (shows[target.triangle.clamp(min=0)] & (target.triangle >= 0))[:, None] & found
-    return place[:, :2] - pixel_middles(target.triangle.shape[-1], points.device), valid
-
-
-def _sampled(maps: Tensor, place: Tensor) -> Tensor:
-    """Maps (B, C, R, R) at the nearest pixels to ``place`` (B, 2 or more, R, R), fractions of the side."""
     grid = (place[:, :2] * 2 - 1).permute(0, 2, 3, 1)
-    return functional.grid_sample(
-        maps, grid, mode="nearest", padding_mode="border", align_corners=False
+    there = functional.grid_sample(
+        depth, grid, mode="nearest", padding_mode="border", align_corners=False
     )
+    outside = ((place[:, :2] < 0) | (place[:, :2] > 1)).any(1, keepdim=True)
+    mirrored = outside & (False if goes_on is None else goes_on.view(-1, 1, 1, 1))
+    place[:, :2] = torch.where(mirrored, mirrored_at_edges(place[:, :2]), place[:, :2])
+    valid = (shows[target.triangle.clamp(min=0)] & (target.triangle >= 0))[:, None] & torch.where(
+        outside, mirrored, place[:, 2:] <= there + HIDDEN_BEHIND
+    )
+    return place[:, :2] - pixel_middles(target.triangle.shape[-1], points.device), valid
 
 
 def mirrored_at_edges(place: Tensor) -> Tensor:

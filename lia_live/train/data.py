@@ -50,7 +50,7 @@ class Data:
         performer = held_performer = None
         if portraits is not None:
             taught = portraits.select(trained_on(portraits, groups))
-            performer = _performer(with_variants(taught, variants), device) if len(taught) else None
+            performer = _performer(with_variants(taught, variants), device)
             held_performer = _performer(portraits.select(portraits.held_out), device)
         drawn = held_clips = None
         if films is not None:
@@ -90,7 +90,7 @@ def fingerprint(prepared: Prepared) -> str:
 def trained_on(part: Portraits | Clips, groups: Sequence[str]) -> Tensor:
     """(N,) bool: which of them are trained on: not held out, and in ``groups`` where any are named."""
     free = ~part.held_out
-    return (free & part.in_groups(*groups).bool()) if groups else free
+    return (free & part.in_groups(*groups)) if groups else free
 
 
 def check_groups(prepared: Prepared, groups: Sequence[str]) -> None:

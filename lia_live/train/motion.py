@@ -181,9 +181,7 @@ def within_reach(theta: Tensor, own: Tensor) -> Tensor:
     """Theta (B, 16), turned no further from the portraits' ``own`` (B, 16) than they have cheeks to show."""
     reach = MAX_TURN_DEG / THETA[YAW].scale
     theta = theta.clone()
-    theta[:, YAW] = torch.minimum(
-        torch.maximum(theta[:, YAW], own[:, YAW] - reach), own[:, YAW] + reach
-    )
+    theta[:, YAW] = theta[:, YAW].clamp(own[:, YAW] - reach, own[:, YAW] + reach)
     return theta
 
 

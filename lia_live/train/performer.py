@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -60,6 +60,16 @@ class PerformerConfig:
                 raise ConfigError(f"performer.{name} must be in [0, 1], got {share}")
 
 
+class _Mouths(NamedTuple):
+    """Maps of R x R pixels, B of each."""
+
+    place: Tensor  # (B, 2, R, R) in the portrait, of every pixel
+    painted: Tensor  # (B, 1, R, R) share that is painted
+    inside: Tensor  # (B, 1, R, R) share that is in a mouth
+    across: Tensor  # (B, 1, R, R) -1..1 corner to corner
+    down: Tensor  # (B, 1, R, R) 0 at the upper lip, 1 at the lower
+
+
 @dataclass(frozen=True)
 class _Scene:
     """Posed portraits, rasterised."""
@@ -69,6 +79,7 @@ class _Scene:
     style: Tensor  # (B,) of the mouths
     points: Tensor  # (B, V, 3)
     raster: Raster
+    mouths: _Mouths
 
 
 class Performer:
@@ -188,11 +199,11 @@ class Performer:
         style = index.clone()
         style[len(index) - strangers :] += len(self)
         seen = rasterise(points, self.rig.triangles, raster, CRACKS)
-        return _Scene(index, theta, style, points, seen)
+        return _Scene(index, theta, style, points, seen, self._mouths(index, theta, seen))
 
     def _paint(self, scene: _Scene, size: int) -> Tensor:
         """Pictures (B, 3, S, S) in [-1, 1]."""
-        uv, painted, inside, across, down = self._mouths(scene)
+        uv, painted, inside, across, down = scene.mouths
         inside = inside + 1e-6
         across, down = across * inside, down * inside  # so that edges do not mix with "no mouth"
         if size != uv.shape[-1]:
@@ -219,19 +230,19 @@ class Performer:
         pictures[picture, :, row, column] = torch.lerp(under, mouth * 2 - 1, painted[here][:, None])
         return pictures
 
-    def _mouths(self, scene: _Scene) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Maps of R x R pixels: place in the portrait (2), share that is painted, in a mouth, across it, down it."""
-        maps = scene.raster.interpolate(self._attributes[scene.index])  # (B, 7, R, R)
+    def _mouths(self, index: Tensor, theta: Tensor, raster: Raster) -> _Mouths:
+        maps = raster.interpolate(self._attributes[index])  # (B, 7, R, R)
         inside, across, down = maps[:, 2:3], maps[:, 3:4], maps[:, 4:5]
         # Inside an opening mouth the portrait's own teeth stay at the upper lip; beyond what it
         # shows there is nothing to copy, and the inside is painted.
-        ratio = self.rig.mouth_ratio(scene.index, scene.theta).view(-1, 1, 1, 1)
-        own_gap = self.rig.gap[scene.index].view(-1, 1, 1, 1)
+        ratio = self.rig.mouth_ratio(index, theta).view(-1, 1, 1, 1)
+        own_gap = self.rig.gap[index].view(-1, 1, 1, 1)
         below = down * ratio
         shows = ((own_gap - 0.03) / 0.04).clamp(0, 1)
         fade = ((below - 0.7) / 0.25).clamp(0, 1) * ((ratio - 1) / 0.25).clamp(0, 1)
         painted = inside * (1 - shows * (1 - fade))
-        return maps[:, :2] + maps[:, 5:7] * below.clamp(0, 1), painted, inside, across, down
+        place = maps[:, :2] + maps[:, 5:7] * below.clamp(0, 1)
+        return _Mouths(place, painted, inside, across, down)
 
     def _correspondence(
         self, scene: _Scene, batch: int, rests: Tensor
@@ -249,10 +260,7 @@ class Performer:
             ~self._mouth_triangles,
             goes_on=rests[:, 0],
         )
-        wanted = _Scene(
-            scene.index[rows], scene.theta[rows], scene.style[rows], scene.points[rows], targets
-        )
-        place, painted, inside, _, _ = self._mouths(wanted)
+        place, painted, inside, _, _ = (part[rows] for part in scene.mouths)
         teeth = rests[:, :, None, None] & (inside > 0.5) & (painted < 0.05)
         to_teeth = place - pixel_middles(place.shape[-1], self.device)
         displacement = torch.where(teeth, to_teeth, displacement)

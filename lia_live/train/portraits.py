@@ -54,7 +54,7 @@ class Portraits:
 
     def in_groups(self, *groups: str) -> Tensor:
         """(N,) bool: which portraits belong to one of the licence groups."""
-        return torch.tensor([group in groups for group in self.groups])
+        return torch.tensor([group in groups for group in self.groups], dtype=torch.bool)
 
     def save(self, path: str | Path, store: Store = "raw") -> None:
         """Write everything to one safetensors file. Raises ``StorageError``."""
@@ -111,6 +111,8 @@ def join(parts: Sequence[Portraits]) -> Portraits:
             f"portraits of {sorted({part.side for part in parts})} pixels cannot be joined",
             "prepare them in one run, or with one --side",
         )
+    if len(parts) == 1:
+        return parts[0]
     return Portraits(
         torch.cat([p.images for p in parts]),
         torch.cat([p.landmarks for p in parts]),

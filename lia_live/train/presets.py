@@ -13,6 +13,8 @@ from lia_live.train.paint import LightConfig
 from lia_live.train.performer import PerformerConfig
 from lia_live.train.schedule import Gains, Stage, TrainConfig
 
+SHAPE: Final = LIAConfig(size=256, width=0.25, latent_dim=256, motion_dim=20)
+"""Of the shipped network."""
 GAINS: Final = Gains(yaw=1.2, pitch=1.45, roll=1.05, mouth_open=1.3, blink=1.4, brows=1.25)
 """Of the shipped weights."""
 _VARIED: Final = PerformerConfig(
@@ -27,7 +29,7 @@ _VARIED: Final = PerformerConfig(
 def first_weights(scale: float = 1.0) -> TrainConfig:
     """From nothing on one plain core, about 90 minutes; ``scale`` stretches it."""
     return TrainConfig(
-        model=LIAConfig(size=256, width=0.25, latent_dim=256, motion_dim=20),
+        model=SHAPE,
         stages=(
             Stage(size=32, joint_steps=_steps(500, scale), region_share=0.2),
             Stage(
@@ -92,7 +94,7 @@ def continued(scale: float = 1.0) -> TrainConfig:
         losses=LossWeights(perceptual=0.3),
     )
     return TrainConfig(
-        model=LIAConfig(size=256, width=0.25, latent_dim=256, motion_dim=20),
+        model=SHAPE,
         stages=(stage, sharpened),
         colours="passed",
         ema=0.995,
@@ -106,7 +108,7 @@ def longer(scale: float = 1.0) -> TrainConfig:
     ones paint the insides of mouths.
     """
     return TrainConfig(
-        model=LIAConfig(size=256, width=0.25, latent_dim=256, motion_dim=20),
+        model=SHAPE,
         stages=(
             Stage(
                 size=256,

@@ -157,11 +157,6 @@ class Rig:
     def _rest(self, points: Tensor, eyes: Tensor) -> Tensor:
         rest = points.new_zeros(points.shape[0], mesh.COUNT, 3)
         rest[:, mesh.FACE] = points[:, :468]
-        for eye in (0, 1):
-            loop = list(mesh.lid_loop(eye))
-            edge = self._tucked(points[:, loop], LID_EDGE)
-            between = [i for i in range(16) if i not in (0, 8)]  # the corners stay
-            rest[:, [loop[i] for i in between]] = edge[:, between]
         back = EYE_BACK * self.size[:, None]
         lips = points[:, list(mesh.lip_loop())]
         rest[:, mesh.MOUTH] = self._tucked(lips, MOUTH_TUCK)
@@ -170,7 +165,11 @@ class Rig:
         rest[:, mesh.MOUTH, 2] += MOUTH_BACK * self.size[:, None]
         for eye, ball in enumerate(mesh.EYEBALLS):
             first = mesh.IRIS[eye]
-            rim = self._tucked(points[:, list(mesh.lid_loop(eye))], EYE_TUCK)
+            loop = list(mesh.lid_loop(eye))
+            lids = points[:, loop]
+            rest[:, loop] = self._tucked(lids, LID_EDGE)
+            rest[:, [loop[0], loop[8]]] = lids[:, [0, 8]]  # the corners stay
+            rim = self._tucked(lids, EYE_TUCK)
             centre = points[:, first : first + 1]
             radius = (points[:, first + 1 : first + 5, :2] - centre[..., :2]).norm(dim=2).mean(1)
             spoke = rim - centre
@@ -259,16 +258,14 @@ class Rig:
                 frontal[:, list(mesh.LID_UPPER[eye])],
                 frontal[:, list(mesh.LID_LOWER[eye])],
             )
-            opening = (bottom[..., 1] - top[..., 1]).clamp(min=0.004) + 2 * LID_EDGE  # (N, 9)
+            opening = (bottom[..., 1] - top[..., 1]).clamp(min=0.004)  # (N, 9)
             width = (top[:, 0, :2] - top[:, -1, :2]).norm(dim=1)
-            gap = opening[:, 3:6].mean(1) - 2 * LID_EDGE
-            apertures.append((gap / width).clamp(min=0.05))
-            is_skin = torch.arange(mesh.COUNT, device=device) < mesh.FACE.stop
-            upper_lids.append(opening @ lid_up[eye].T * is_skin)
-            lids.append(
-                UPPER_LID_SHARE * opening @ lid_up[eye].T
-                - (1 - UPPER_LID_SHARE) * opening @ lid_down[eye].T
-            )
+            apertures.append((opening[:, 3:6].mean(1) / width).clamp(min=0.05))
+            way = opening + 2 * LID_EDGE  # from edge to edge of the skin
+            upper, lower = way @ lid_up[eye].T, way @ lid_down[eye].T  # (N, V)
+            lids.append(UPPER_LID_SHARE * upper - (1 - UPPER_LID_SHARE) * lower)
+            upper[:, mesh.FACE.stop :] = 0  # eyeballs do not go along
+            upper_lids.append(upper)
         self.aperture = torch.stack(apertures, 1)  # (N, 2)
         self._lids = torch.stack(lids, 1)  # (N, 2, V)
         self._upper_lids = torch.stack(upper_lids, 1)  # (N, 2, V)

@@ -38,9 +38,7 @@ def _bent(portraits: Portraits, generator: torch.Generator) -> Portraits:
     stretch = STRETCH * torch.randn(count, generator=generator)
     images, landmarks = [], []
     for rows in torch.arange(count).split(32):
-        shift = _shift(
-            knots[rows], stretch[rows], side
-        )  # (b, 2, P, P): where each pixel comes from
+        shift = _shift(knots[rows], stretch[rows], side)  # to where each pixel comes from
         grid = (pixel_middles(side) + shift) * 2 - 1
         pictures = portraits.images[rows].float()
         bent = functional.grid_sample(
@@ -73,8 +71,7 @@ def _moved(landmarks: Tensor, shift: Tensor, side: int) -> Tensor:
     place = old.clone()
     for _ in range(6):  # the shift changes slowly: a fixed point
         grid = (place * 2 - 1)[:, None]
-        there = functional.grid_sample(
-            shift, grid, padding_mode="border", align_corners=False
-        )  # (B, 2, 1, 478)
+        # (B, 2, 1, 478)
+        there = functional.grid_sample(shift, grid, padding_mode="border", align_corners=False)
         place = old - there[:, :, 0].transpose(1, 2)
     return torch.cat([place * side, landmarks[..., 2:]], 2)
