@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch.nn import functional
 
-from lia_live.train.mesh import PIVOT, median_face
+from lia_live.train.mesh import LIP_LOWER, PIVOT, median_face
 from lia_live.train.portraits import Portraits
 from lia_live.train.rig import rotations
 
@@ -32,3 +34,13 @@ def drawn_portraits(yaws_deg: tuple[float, ...] = (0.0, 12.0, -9.0)) -> Portrait
         ("P1",) * count,
         torch.zeros(count, dtype=torch.bool),
     )
+
+
+def smiling_portraits() -> Portraits:
+    """The same with closed lips, but for the second, which shows its teeth."""
+    portraits = drawn_portraits()
+    landmarks = portraits.landmarks.clone()
+    lips = list(LIP_LOWER[1:-1])
+    landmarks[:, lips, 1] -= 0.05 * 0.34 * SIDE
+    landmarks[1, lips, 1] += 0.12 * 0.34 * SIDE
+    return replace(portraits, landmarks=landmarks)

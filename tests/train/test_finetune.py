@@ -173,9 +173,8 @@ def test_it_gets_better_on_held_out_frames_and_says_by_how_much(
     assert "lower L1" in outcome.reason
     # what is reported is what the network does
     held = material.held_out
-    again = reconstruct(outcome.network, held.source, held.real[:2])
-    for one, told in zip(again, outcome.pictures[1][:2], strict=True):
-        assert np.abs(one.astype(int) - told).max() <= 1  # sums may be made in another order
+    again = reconstruct(outcome.network, held.source, held.real)  # batches of the same size
+    assert all(map(np.array_equal, again, outcome.pictures[1]))
     for value in outcome.network.state_dict().values():
         assert torch.equal(value, value.half().float())
     assert any("validation L1" in text for text in lines)

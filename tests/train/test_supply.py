@@ -10,7 +10,6 @@ from torch import Tensor
 
 from lia_live.errors import ConfigError
 from lia_live.train.clip_pairs import ClipPairs, ClipPairsConfig
-from lia_live.train.mesh import LIP_LOWER
 from lia_live.train.paint import LightConfig
 from lia_live.train.pairs import Pairs
 from lia_live.train.performer import Performer, PerformerConfig
@@ -18,7 +17,7 @@ from lia_live.train.presets import paper
 from lia_live.train.schedule import Stage, TrainConfig
 from lia_live.train.supply import LEAD, Supply, check_sharing, seeded
 from tests.train import runs
-from tests.train.faces import SIDE, drawn_portraits
+from tests.train.faces import drawn_portraits, smiling_portraits
 
 STAGE = replace(runs.STAGE, batch=8, single_batch=8, clips=0.25)
 CONFIG = runs.config(STAGE, window=96)
@@ -213,11 +212,7 @@ def test_maps_of_a_few_pixels_are_refused() -> None:
 
 
 def test_who_shows_teeth_performs_as_often_as_the_stage_asks() -> None:
-    landmarks = drawn_portraits().landmarks.clone()
-    lips = list(LIP_LOWER[1:-1])
-    landmarks[:, lips, 1] -= 0.05 * 0.34 * SIDE
-    landmarks[1, lips, 1] += 0.12 * 0.34 * SIDE
-    smiling = Performer(replace(drawn_portraits(), landmarks=landmarks))
+    smiling = Performer(smiling_portraits())
     posed = PerformerConfig(toothed=1.0, rest_source=1.0, mirror=0.0)
     supply = Supply(smiling, None, replace(STAGE, performer=posed), CONFIG, KEY)
     own = smiling.rig.own[1]

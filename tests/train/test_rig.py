@@ -1,0 +1,143 @@
+"""The rig: labels move what they name, and what they do not name stays."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lia_live.train.mesh import EYEBALLS, LID_LOWER, LID_UPPER, OUTER, RING
+from lia_live.train.motion import (
+    BLINK_L,
+    BLINK_R,
+    GAZE_X,
+    OPEN,
+    PITCH,
+    ROLL,
+    SCALE,
+    SMILE,
+    YAW,
+    X,
+    Y,
+    scales,
+)
+from lia_live.train.raster import rasterise
+from lia_live.train.rig import Rig
+from tests.train.faces import SIDE, drawn_portraits
+
+
+def drawn_rig() -> Rig:
+    return Rig(drawn_portraits().landmarks, SIDE)
+
+
+def test_labels_are_what_the_vertices_do() -> None:
+    rig = drawn_rig()
+    numbers = torch.arange(3)
+    theta = torch.zeros(3, 16)
+    rest = rig.pose(numbers, theta)
+    for control, vertex, axis in ((YAW, 1, 0), (PITCH, 1, 1), (ROLL, 10, 0), (X, 1, 0), (Y, 1, 1)):
+        turned = theta.clone()
+        turned[:, control] = 1.5
+        assert (rig.pose(numbers, turned)[:, vertex, axis] > rest[:, vertex, axis] + 0.01).all()
+    nearer = theta.clone()
+    nearer[:, SCALE] = 2.0
+    width = rig.pose(numbers, nearer)[:, 263, 0] - rig.pose(numbers, nearer)[:, 33, 0]
+    assert torch.allclose(width, torch.full((3,), 0.34 * 2.718281828**0.12), atol=0.004)
+    for gap in (0.0, 0.1, 0.5):
+        opened = theta.clone()
+        opened[:, OPEN] = gap / scales()[OPEN]
+        points = rig.pose(numbers, opened)
+        between = (points[:, [87, 14, 317], 1] - points[:, [82, 13, 312], 1]).mean(1) / 0.34
+        assert torch.allclose(between, torch.full((3,), gap), atol=0.035)
+    smiling = theta.clone()
+    smiling[:, SMILE] = 2.0
+    grin = rig.pose(numbers, smiling)
+    assert (grin[:, 291, 0] - grin[:, 61, 0] > rest[:, 291, 0] - rest[:, 61, 0] + 0.03).all()
+
+
+def test_a_shut_eye_is_shut_and_the_other_is_not() -> None:
+    rig = drawn_rig()
+    theta = torch.zeros(3, 16)
+    theta[:, BLINK_L] = 1 / scales()[BLINK_L]
+    points = rig.pose(torch.arange(3), theta)[..., 1]
+    gaps = [points[:, LID_LOWER[eye][4]] - points[:, LID_UPPER[eye][4]] for eye in (0, 1)]
+    assert gaps[0].max() < 0  # the upper lid lies over the lower one
+    assert gaps[0].min() > -0.012
+    assert gaps[1].min() > 0.015
+
+
+def test_background_stays_while_the_head_moves() -> None:
+    rig = drawn_rig()
+    theta = torch.zeros(3, 16)
+    theta[:, [YAW, X, ROLL]] = torch.tensor([1.5, 1.0, 1.5])
+    theta[:, Y] = rig.own[:, Y]
+    points = rig.pose(torch.arange(3), theta)
+    border = slice(OUTER.stop - RING, OUTER.stop)
+    assert torch.equal(points[:, border], rig.rest[:, border])
+    outside = (rig.rest[:, border, :2] - 0.5).abs().amax(2)
+    assert (outside > 0.5).all()
+    assert (points[:, 10] - rig.rest[:, 10]).norm(dim=1).min() > 0.05
+
+
+def test_gaze_moves_the_irises_only() -> None:
+    rig = drawn_rig()
+    theta = torch.zeros(1, 16)
+    looking = theta.clone()
+    looking[:, GAZE_X] = 2.0
+    numbers = torch.zeros(1, dtype=torch.int64)
+    moved = (rig.pose(numbers, looking) - rig.pose(numbers, theta))[0]
+    assert moved[:468].abs().max() < 1e-6
+    assert moved[520, 0] == pytest.approx(0.34 * 0.06, abs=1e-4)
+    assert theta[0, BLINK_R] == 0
+
+
+def test_what_is_above_a_head_goes_up_and_down_with_it() -> None:
+    rig = drawn_rig()
+    theta = torch.zeros(3, 16)
+    theta[:, Y] = 2.0
+    border = slice(OUTER.stop - RING, OUTER.stop)
+    moved = (rig.pose(torch.arange(3), theta) - rig.pose(torch.arange(3), 0 * theta))[:, border]
+    assert moved[..., [0, 2]].abs().max() < 1e-6
+    head = 2.0 * 0.09 * 0.34
+    rest = rig.rest[:, border]
+    above = (rest[..., 1] < 0) & ((rest[..., 0] - 0.5).abs() < 0.2)
+    assert (moved[..., 1][above] > 0.8 * head).all()
+    beside = (rest[..., 1] > 0.5) & (rest[..., 1] < 0.9)
+    assert beside.sum() > 6
+    assert (moved[..., 1][beside] < 0.1 * head).all()
+    assert (moved[..., 1][rest[..., 1] > 0.9] == 0).all()
+
+
+def test_lids_that_shut_hide_the_eye_and_no_white_is_left() -> None:
+    rig = drawn_rig()
+    eyes = slice(EYEBALLS[0].start, EYEBALLS[1].stop)
+    shown = []
+    for closure in (0.0, 1.0):
+        theta = rig.own.clone()
+        theta[:, BLINK_L] = theta[:, BLINK_R] = closure / scales()[BLINK_L]
+        points = rig.pose(torch.arange(3), theta)
+        seen = rasterise(points, rig.triangles, 256)
+        ball = ((seen.corners >= eyes.start) & (seen.corners < eyes.stop)).any(3)
+        shown.append(int(ball.sum()))
+    assert shown[0] > 300
+    assert shown[1] < 0.03 * shown[0]
+
+
+def test_the_skin_of_lids_begins_beyond_the_lashes() -> None:
+    portraits = drawn_portraits((0.0,))
+    rig = Rig(portraits.landmarks, SIDE)
+    top, landmark = LID_UPPER[0][4], portraits.landmarks[0, LID_UPPER[0][4], 1] / SIDE
+    assert landmark - rig.rest[0, top, 1] == pytest.approx(0.012 * 0.34, rel=0.15)
+    corner = LID_UPPER[0][0]
+    assert torch.allclose(rig.rest[0, corner, :2], portraits.landmarks[0, corner, :2] / SIDE)
+
+
+def test_eyes_that_are_nearly_shut_on_the_photograph_stay_so() -> None:
+    portraits = drawn_portraits((0.0,))
+    landmarks = portraits.landmarks.clone()
+    for eye in (0, 1):
+        for up, down in zip(LID_UPPER[eye][1:-1], LID_LOWER[eye][1:-1], strict=True):
+            landmarks[0, up, 1] += 0.75 * (landmarks[0, down, 1] - landmarks[0, up, 1])
+    rig = Rig(landmarks, SIDE)
+    assert rig.own[0, BLINK_L] * 0.4 > 0.7
+    posed = rig.pose(torch.zeros(1, dtype=torch.int64), rig.own)
+    assert (posed - rig.rest)[..., :2].abs().max() < 1e-5
