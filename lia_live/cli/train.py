@@ -17,7 +17,7 @@ def _add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--preset",
         metavar="NAME",
-        help="first (default), continued, longer, gpu, paper: docs/training.md",
+        help="first (default), continued, longer, finish, gpu, paper: docs/training.md",
     )
     parser.add_argument("--scale", type=float, metavar="X", help="stretches the preset's steps")
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="settings over the preset")

@@ -129,6 +129,7 @@ class ClipPairs:
             valid,
             valid,  # only of what was followed is it known that a warp shows it
             within,
+            torch.zeros_like(within),
             weights,
             theta[:batch],
             theta[batch:],

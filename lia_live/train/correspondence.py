@@ -11,6 +11,11 @@ from torch.nn import functional
 from lia_live.train import mesh
 from lia_live.train.raster import Raster
 
+DRAWN_OUT: Final = 5.0
+CROWN: Final = 0.03
+"""This far above the upper edge (sides) hair that it cuts off is half as wide as there."""
+EDGE: Final = 0.002
+"""Nearer to the edge (sides; half a pixel of 256) the network blends in what is outside, which is nothing."""
 HIDDEN_BEHIND: Final = 0.035
 """A point counts as hidden in the source if it lies this much behind what is seen there (sides)."""
 
@@ -23,8 +28,8 @@ def correspondence(
     ``points`` (B, V, 3): vertices of the source, fractions of the side; ``shows`` (T,) bool: triangles whose
     stuff is in the source at all. Valid where that place is inside the picture and not hidden there.
 
-    ``goes_on`` (B,) bool: the stuff outside this source is its mirror image at the edge, and found there. That is so
-    where the portrait itself is the source; a source that performs has moved what it mirrors.
+    ``goes_on`` (B,) bool: outside this source is what ``continued_at_edges`` says, and it is found there. That is so
+    where the portrait itself is the source; a source that performs has moved what lies at its edge.
     """
     place = target.interpolate(points)  # (B, 3, R, R)
     depth = source.interpolate(points[..., 2:])  # (B, 1, R, R) of what the source shows
@@ -33,17 +38,26 @@ def correspondence(
         depth, grid, mode="nearest", padding_mode="border", align_corners=False
     )
     outside = ((place[:, :2] < 0) | (place[:, :2] > 1)).any(1, keepdim=True)
-    mirrored = outside & (False if goes_on is None else goes_on.view(-1, 1, 1, 1))
-    place[:, :2] = torch.where(mirrored, mirrored_at_edges(place[:, :2]), place[:, :2])
+    continued = outside & (False if goes_on is None else goes_on.view(-1, 1, 1, 1))
+    place[:, :2] = torch.where(continued, continued_at_edges(place[:, :2]), place[:, :2])
     valid = (shows[target.triangle.clamp(min=0)] & (target.triangle >= 0))[:, None] & torch.where(
-        outside, mirrored, place[:, 2:] <= there + HIDDEN_BEHIND
+        outside, continued, place[:, 2:] <= there + HIDDEN_BEHIND
     )
     return place[:, :2] - pixel_middles(target.triangle.shape[-1], points.device), valid
 
 
-def mirrored_at_edges(place: Tensor) -> Tensor:
-    """Places in fractions of the side, within [0, 1]: beyond an edge the picture goes on as its mirror image."""
-    return 1 - (1 - place.remainder(2)).abs()
+def continued_at_edges(place: Tensor) -> Tensor:
+    """Places (B, 2, R, R) in fractions of the side, within [0, 1]: what lies beyond the edges of a portrait.
+
+    Its outermost strip, mirrored and drawn out ``DRAWN_OUT`` times: a plain mirror puts a second head on top of one
+    that goes down. Hair that the upper edge cuts off is rounded off there within ``CROWN``.
+    """
+    within = place.clamp(0, 1)
+    place = within - (place - within) / DRAWN_OUT
+    above = DRAWN_OUT * (place[:, 1:] - within[:, 1:]).clamp(min=0) * (within[:, 1:] == 0)
+    spread = 1 + (above / CROWN) ** 3
+    x = 0.5 + (place[:, :1] - 0.5) * spread
+    return torch.cat([x, place[:, 1:]], 1).clamp(EDGE, 1 - EDGE)
 
 
 def pixel_middles(side: int, device: torch.device | str = "cpu") -> Tensor:

@@ -33,6 +33,8 @@ from lia_live.train.mesh import (
     smooth_step,
 )
 
+LID_FOLD: Final = 0.095
+"""Skin this far above the edge of a lid stays when it shuts (eye distances): brows and rims of glasses begin there."""
 CORNER: Final = 0.25
 """Share of the jaw's way that the corners of the mouth go."""
 
@@ -131,7 +133,7 @@ def lid_rows() -> tuple[Array, Array]:
         within = np.exp(-((np.maximum(np.abs(x - top[:, 0].mean()) - 0.15, 0) / 0.05) ** 2))
         is_face = np.zeros(COUNT, bool)
         is_face[FACE] = True
-        above = smooth_step(1 - (top_line - at[:, 1]) / 0.17) * (at[:, 1] <= top_line + 1e-3)
+        above = smooth_step(1 - (top_line - at[:, 1]) / LID_FOLD) * (at[:, 1] <= top_line + 1e-3)
         below = smooth_step(1 - (at[:, 1] - bottom_line) / 0.15) * (at[:, 1] >= bottom_line - 1e-3)
         upper[eye] = (above * within * is_face)[:, None] * hat
         lower[eye] = (below * within * is_face)[:, None] * hat

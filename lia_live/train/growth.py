@@ -27,6 +27,7 @@ from lia_live.model.layers import (
     EqualLinear,
     FusedLeakyReLU,
     ResBlock,
+    StyledConv,
     ToFlow,
     ToRGB,
     all_of,
@@ -38,6 +39,10 @@ MASK_START = 3.0
 """Initial mask logit: sigmoid(3) = 0.95."""
 DARK = (-0.66, -0.82, -0.80)
 """RGB of a place whose masks are closed, in [-1, 1]: the inside of a mouth."""
+IVORY = (0.94, 0.84, 0.70)
+"""RGB of teeth in full light, in [-1, 1]."""
+CONSTANT = 0.3
+"""A channel whose mean is nearer to zero is not turned into a constant."""
 FLOW_START = 0.05
 """Share of the unit-normal draw that flow heads start with; more would be tens of pixels of random flow."""
 
@@ -94,6 +99,66 @@ def pass_colours(model: LIA, coarser: bool = False) -> LIA:
     conv.weight.copy_((weight / conv.scale)[:, :, None, None])
     top.bias.add_(dark[None, :, None, None].to(top.bias))
     return model
+
+
+@torch.no_grad()
+def paint_teeth(model: LIA) -> LIA:
+    """Let the level below the top paint teeth where its mask is closed, in place; one that does is left alone.
+
+    A colour head sees nothing but masked source features, and a portrait whose lips are closed has no teeth in any of
+    them. So one feature channel of that level becomes a constant, and its head shows ``IVORY - DARK`` times
+    (1 - mask) of it: nothing where the mask is open, teeth where it is closed and the top level's is closed as well.
+    The channel given up is the one whose variation is heard least. Heads of coarser levels fall silent.
+    """
+    *below, head, _ = all_of(ToRGB, model.dec.to_rgbs)
+    if paints_teeth(model):
+        return model
+    for to_rgb in [*below, head]:
+        _mute(to_rgb)
+    channel, value = _settled_channel(model)
+    conv, activate = _parts(head.conv)
+    for colour, (ivory, dark) in enumerate(zip(IVORY, DARK, strict=True)):
+        way = ivory - dark
+        conv.weight[colour, channel] = -way / (GAIN * conv.scale * value)
+        activate.bias[:, colour] = OFFSET + way / GAIN  # linear down to an open mask
+    return model
+
+
+@torch.no_grad()
+def paints_teeth(model: LIA) -> bool:
+    """Whether the level below the top shows something bright where its mask is closed."""
+    heads = all_of(ToRGB, model.dec.to_rgbs)
+    if len(heads) < 2:
+        return False
+    _, activate = _parts(heads[-2].conv)
+    nothing = torch.zeros(1, 3, 1, 1).to(activate.bias)
+    return bool((heads[-2](nothing, None)).mean() > 0.5)
+
+
+def _settled_channel(model: LIA) -> tuple[int, float]:
+    """Let a feature channel of the level below the top be constant, the least heard one; its number and its value.
+
+    What the channels carry is asked of flat patches of many colours.
+    """
+    here, after = all_of(ResBlock, model.enc.net_app.convs)[:2]
+    main, _ = _parts(after.conv1)
+    beside = all_of(EqualConv2d, after.skip)[0]
+    styled = all_of(StyledConv, model.dec.convs)[-2].conv
+    heard = (main.weight * main.scale).square().sum((0, 2, 3))  # (C,)
+    heard += (beside.weight * beside.scale).square().sum((0, 2, 3))
+    heard += (styled.weight[0] * styled.scale).square().sum((0, 2, 3))
+    steps = torch.linspace(-1, 1, 5).to(heard)
+    patches = torch.cartesian_prod(steps, steps, steps)[:, :, None, None].expand(-1, -1, 16, 16)
+    carried = here(model.enc.net_app.convs[0](patches))[:, :, 4, 4]  # (125, C)
+    mean = carried.mean(0)
+    unfit = torch.where(mean.abs() > CONSTANT, 0.0, 1e9)
+    channel = int((heard * carried.var(0) + unfit).argmin())
+    last, activate = _parts(here.conv2)
+    last.weight[channel] = 0
+    all_of(EqualConv2d, here.skip)[0].weight[channel] = 0
+    value = float(mean[channel]) if unfit[channel] == 0 else 1.0
+    activate.bias[:, channel] = value if value > 0 else value / LEAK
+    return channel, value
 
 
 def _grow_once(model: LIA) -> LIA:

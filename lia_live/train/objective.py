@@ -32,6 +32,11 @@ def joint_terms(
     if weights.mask:
         judged = pairs.judged_at(size) * region
         terms["mask"] = losses.mask_distance(out.raws[-1][:, 2:3], pairs.valid_at(size), judged)
+    if weights.teeth and len(out.raws) > 1:
+        below = out.raws[-2][:, 2:3]
+        side = below.shape[-1]
+        judged = pairs.judged_at(side) * _regions(pairs.weights_at(side), stage.region_share)
+        terms["teeth"] = losses.mask_distance(below, 1 - pairs.teeth_at(side), judged)
     if weights.coarser and out.coarser is not None:
         side = out.coarser.shape[-1]
         elsewhere = 1 - pairs.within_at(side)

@@ -70,8 +70,11 @@ class MouthStyle:
         return self.light, self.flesh, self.tooth, self.upper, self.lower
 
 
-def mouth_colour(across: Tensor, down: Tensor, gap: Tensor, style: MouthStyle) -> Tensor:
-    """The painted inside of mouths, for M pixels one by one: (M, 3) in [0, 1].
+def mouth_colour(
+    across: Tensor, down: Tensor, gap: Tensor, style: MouthStyle
+) -> tuple[Tensor, Tensor]:
+    """The painted inside of mouths, for M pixels one by one: (M, 3) in [0, 1]; and how much of that is the light of
+    teeth, (M,) in [0, 1].
 
     ``across``: (M,) -1..1 corner to corner; ``down``: (M,) 0 at the upper lip, 1 at the lower;
     ``gap``: (M,) opening in the middle, eye distances; ``style``: of each pixel's person.
@@ -95,14 +98,17 @@ def mouth_colour(across: Tensor, down: Tensor, gap: Tensor, style: MouthStyle) -
     # little show a dark line below the upper ones.
     fall_off = (0.3 + 0.7 * style.light) * (1 - 0.75 * off_middle**1.8)
     grooves = 1 - 0.10 * (0.5 + 0.5 * torch.cos(across * (1 - 0.25 * off_middle) * 31.4)) ** 6
-    ivory = style.tooth * (fall_off * grooves)[:, None]
+    light = fall_off * grooves
     bend = 1 - 0.35 * off_middle**2
     length = torch.minimum(style.upper * bend, TEETH_SHARE * column)
     shown = _step(length - from_upper, 0.014) * (style.upper > 0)
     below_lip = 0.55 + 0.45 * (from_upper / 0.04).clamp(max=1)  # shadow of the lip
-    colour = _blend(colour, ivory * below_lip[:, None], shown * _step(column - 0.03, 0.03))
+    shown = shown * _step(column - 0.03, 0.03)
+    colour = _blend(colour, style.tooth * (light * below_lip)[:, None], shown)
     lower = style.lower * bend * ((gap - 0.1) / 0.1).clamp(0, 1)
-    return _blend(colour, ivory * 0.8, _step(lower - from_lower, 0.014) * (lower > 0))
+    below = _step(lower - from_lower, 0.014) * (lower > 0)
+    colour = _blend(colour, style.tooth * (0.8 * light)[:, None], below)
+    return colour, light * torch.lerp(shown * below_lip, torch.full_like(light, 0.8), below)
 
 
 @dataclass(frozen=True)

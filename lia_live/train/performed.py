@@ -33,6 +33,8 @@ class PerformedBatch:
     where something else may do as well: behind things (a neighbour, stretched), in a mouth that was open before."""
     within: Tensor
     """(B, 1, R, R): 1 in the inside of mouths that the source cannot show: coarser levels may colour there."""
+    teeth: Tensor
+    """(B, 1, R, R) in [0, 1]: light of the teeth painted there; 0 where nobody knows."""
     weights: Tensor
     """(B, 1, R, R): mouth and eyes 10, brows 5, face 2, rest 1, painted insides of mouths 60, scaled to a mean of 1.
     Of clips the insides count as the mouth does."""
@@ -70,6 +72,10 @@ class PerformedBatch:
     def within_at(self, resolution: int) -> Tensor:
         """(B, 1, r, r) in [0, 1]: share of each pixel that is such an inside."""
         return resized(self.within, resolution)
+
+    def teeth_at(self, resolution: int) -> Tensor:
+        """(B, 1, r, r) in [0, 1]: mean light of painted teeth."""
+        return resized(self.teeth, resolution)
 
     def weights_at(self, resolution: int) -> Tensor:
         """(B, 1, r, r): region weights, mean 1."""

@@ -11,7 +11,12 @@ from torch.nn import functional
 
 from lia_live.errors import ConfigError
 from lia_live.train import mesh
-from lia_live.train.correspondence import correspondence, pixel_middles, region_weights
+from lia_live.train.correspondence import (
+    continued_at_edges,
+    correspondence,
+    pixel_middles,
+    region_weights,
+)
 from lia_live.train.motion import (
     MIRROR_ORDER,
     MIRROR_SIGN,
@@ -150,7 +155,8 @@ class Performer:
             raster,
             strangers=crossing,
         )
-        pictures = self._paint(scene, size)
+        pictures, teeth = self._paint(scene, size)
+        teeth = resized(teeth[batch : 2 * batch], raster)
         still, moving = pictures[:batch], pictures[batch : 2 * batch]
         driver = torch.cat([pictures[2 * batch :], moving[crossing:]])
         displacement, valid, within, weights = self._correspondence(scene, batch, rests)
@@ -163,9 +169,9 @@ class Performer:
 
         order = torch.randperm(batch, generator=generator, device=self.device)  # mix the crossed in
         flipped = self._chosen(batch, config.mirror, generator)[:, :, None, None]
-        still, moving, driver, displacement, valid, within, weights = (
+        still, moving, driver, displacement, valid, within, teeth, weights = (
             torch.where(flipped, value.flip(3), value)[order]
-            for value in (still, moving, driver, displacement, valid, within, weights)
+            for value in (still, moving, driver, displacement, valid, within, teeth, weights)
         )
         flipped = flipped[order]
         sign = torch.where(flipped, displacement.new_tensor([-1, 1]).view(1, 2, 1, 1), 1.0)
@@ -177,6 +183,7 @@ class Performer:
             valid,
             torch.maximum(valid, within),
             within,
+            teeth,
             weights,
             self._mirrored(source[order], flipped),
             self._mirrored(target[order], flipped),
@@ -190,7 +197,7 @@ class Performer:
         frames = []
         for part in theta.to(self.device).split(16):
             index = torch.full((len(part),), portrait, device=self.device)
-            frames.append(self._paint(self._scene(index, part, raster), size))
+            frames.append(self._paint(self._scene(index, part, raster), size)[0])
         return torch.cat(frames)
 
     def _scene(self, index: Tensor, theta: Tensor, raster: int, strangers: int = 0) -> _Scene:
@@ -201,8 +208,8 @@ class Performer:
         seen = rasterise(points, self.rig.triangles, raster, CRACKS)
         return _Scene(index, theta, style, points, seen, self._mouths(index, theta, seen))
 
-    def _paint(self, scene: _Scene, size: int) -> Tensor:
-        """Pictures (B, 3, S, S) in [-1, 1]."""
+    def _paint(self, scene: _Scene, size: int) -> tuple[Tensor, Tensor]:
+        """Pictures (B, 3, S, S) in [-1, 1], and the light of painted teeth (B, 1, S, S) in [0, 1]."""
         uv, painted, inside, across, down = scene.mouths
         inside = inside + 1e-6
         across, down = across * inside, down * inside  # so that edges do not mix with "no mouth"
@@ -214,21 +221,23 @@ class Performer:
             painted, inside, across, down = stacked.split([1, 1, 1, 1], 1)
             uv = resized(uv, size, torn=True)
         textures = self._texture(size)[scene.index].float().mul_(1 / 127.5).sub_(1)
-        grid = (uv * 2 - 1).permute(0, 2, 3, 1)
+        grid = (continued_at_edges(uv) * 2 - 1).permute(0, 2, 3, 1)
         pictures = functional.grid_sample(
-            textures, grid, padding_mode="reflection", align_corners=False
+            textures, grid, padding_mode="border", align_corners=False
         )
         # Only mouths are painted: a few pixels in a hundred.
         picture, row, column = (painted[:, 0] > 0.004).nonzero(as_tuple=True)
         here = picture, 0, row, column
         gap = scene.theta[:, MOUTH_OPEN] * self._scales[MOUTH_OPEN]
         style = self._styles.pick(scene.style[picture])
-        mouth = mouth_colour(
+        mouth, ivory = mouth_colour(
             across[here] / inside[here], down[here] / inside[here], gap[picture], style
         )
         under = pictures[picture, :, row, column]
         pictures[picture, :, row, column] = torch.lerp(under, mouth * 2 - 1, painted[here][:, None])
-        return pictures
+        teeth = torch.zeros_like(painted)
+        teeth[here] = ivory * painted[here]
+        return pictures, teeth
 
     def _mouths(self, index: Tensor, theta: Tensor, raster: Raster) -> _Mouths:
         maps = raster.interpolate(self._attributes[index])  # (B, 7, R, R)

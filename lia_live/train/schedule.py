@@ -26,6 +26,8 @@ class Stage:
     """Encoder-only steps after each joint step: cheap, and the motion encoder is the bottleneck."""
     single_batch: int = 32
     """Pictures an encoder-only step, over all processes."""
+    encoder: Literal["learns", "held"] = "learns"
+    """held: the decoder alone learns, for what is wrong in the picture and not in its motion; cheaper steps."""
     oracle: tuple[float, float] = (1.0, 0.1)
     """Share of samples told the true motion, at the start and from the middle of the stage on."""
     learning_rate: float = 5e-3
@@ -66,6 +68,11 @@ class Stage:
         for name in ("learning_rate", "single_learning_rate", "critic_learning_rate"):
             if not 0 < getattr(self, name) <= 1:
                 raise ConfigError(f"stage.{name} must be in (0, 1], got {getattr(self, name)}")
+        if self.encoder == "held" and self.single_steps:
+            raise ConfigError(
+                "stage.encoder = held: encoder-only steps would teach nothing",
+                "set single_steps of that stage to 0",
+            )
         if self.raster is not None and self.raster < 16:
             raise ConfigError(f"stage.raster must be at least 16, got {self.raster}")
         if not 0 < self.heads_rate <= 100:
@@ -169,6 +176,11 @@ class TrainConfig:
         for name in ("fresh_every", "window", "variants", "tile", "streams", "warmup_steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.{name} must be at least 1, got {getattr(self, name)}")
+        if any(stage.losses.teeth for stage in self.stages) and self.colours != "filled":
+            raise ConfigError(
+                f"losses.teeth needs train.colours = filled, got {self.colours}",
+                "only there does a coarser level keep the colours that it painted",
+            )
         if not 0 <= self.ema < 1:
             raise ConfigError(f"train.ema must be in [0, 1), got {self.ema}")
         if not self.clip_norm > 0:

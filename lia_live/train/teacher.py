@@ -20,8 +20,11 @@ from torch import Tensor, nn
 
 from lia_live.model import LIA, Direction
 from lia_live.model.layers import EqualConv2d, EqualLinear, all_of, exact
-from lia_live.train.motion import THETA
+from lia_live.train.motion import BLINK_L, BLINK_R, GAZE_X, GAZE_Y, OPEN, THETA
 
+TRACKED = (OPEN, BLINK_L, BLINK_R, GAZE_X, GAZE_Y)
+"""What a face tracker measures better than an encoder of whole faces reads it. These are told in every sample, as
+changes from the source; live, the tracker tells them (``engine.tracked``)."""
 ALPHA_GAIN = 2.0
 """Coefficients are labels (s.d. about 1) times this, so that they are heard beside the appearance code."""
 
@@ -73,7 +76,10 @@ class Teacher(nn.Module):
         latent = latent.to(self.term.dtype)
         alpha_source, alpha_driver = self.model.enc.fc(latent).chunk(2)
         told_source = self._tell(alpha_source, theta_source, oracle)
-        told_driver = self._tell(alpha_driver, theta_target, oracle)
+        change = theta_target - theta_source
+        told_driver = self._tell(
+            self._followed(alpha_source, alpha_driver, change), theta_target, oracle
+        )
         batch = source.shape[0]
         with exact(latent):
             basis = self.model.dec.direction.basis().to(latent.dtype)
@@ -96,6 +102,15 @@ class Teacher(nn.Module):
 
     def _decode(self, w: Tensor, features: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
         return self.model.dec.levels(w, features)
+
+    def _followed(self, alpha_source: Tensor, alpha_driver: Tensor, change: Tensor) -> Tensor:
+        """The driver's coefficients (B, motion_dim), those of ``TRACKED`` as far from the source's as was measured."""
+        if self.labels == 0:
+            return alpha_driver
+        columns = list(alpha_driver.unbind(1))
+        for label in TRACKED:
+            columns[label] = alpha_source[:, label] + ALPHA_GAIN * change[:, label]
+        return torch.stack(columns, 1)
 
     def _tell(self, alpha: Tensor, theta: Tensor, oracle: Tensor) -> Tensor:
         if self.labels == 0:

@@ -15,7 +15,7 @@ from lia_live.errors import ConfigError
 from lia_live.model import LIA
 from lia_live.train.checkpoints import pack_optimiser, unpack_optimiser
 from lia_live.train.discriminator import Discriminator
-from lia_live.train.growth import grow, pass_colours, start
+from lia_live.train.growth import grow, paint_teeth, pass_colours, start
 from lia_live.train.motion import NAMES
 from lia_live.train.schedule import Gains, Stage, TrainConfig
 from lia_live.train.supply import seeded
@@ -73,6 +73,10 @@ class Trainee:
             if self.size < stage.size:
                 self.teacher = _grown(self.teacher, stage.size)
                 self.average = _grown(self.average, stage.size)
+        self.teacher.model.enc.requires_grad_(stage.encoder == "learns")
+        if stage.losses.teeth:
+            for teacher in (self.teacher, self.average):
+                paint_teeth(teacher.model)
         if self._config.colours != "learned":
             _hold_colours(self.teacher, coarser=self._config.colours == "passed")
         self.teacher.model.dec.direction.hold(self.is_recordable(stage))
@@ -282,6 +286,7 @@ def _optimisers(teacher: Teacher, stage: Stage) -> tuple[torch.optim.Adam, torch
     rate, single_rate = stage.learning_rate, stage.single_learning_rate
     joint = [{"params": rest, "base": rate}, {"params": heads, "base": rate * stage.heads_rate}]
     encoder = [p for p in teacher.model.enc.parameters() if p.requires_grad]
+    encoder = encoder or list(teacher.model.enc.parameters())  # held: never stepped
     single = [{"params": encoder, "base": single_rate}]
     return (
         torch.optim.Adam(joint, lr=rate, betas=stage.betas, fused=True),

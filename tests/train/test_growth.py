@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from lia_live.model import LIA, LIAConfig, Look
 from lia_live.model.synthesis import warp
-from lia_live.train.growth import DARK, grow, pass_colours, start
+from lia_live.train.growth import DARK, IVORY, grow, paint_teeth, paints_teeth, pass_colours, start
 
 SMALL = LIAConfig(size=32, width=0.125, latent_dim=32)
 
@@ -97,3 +97,53 @@ def test_passed_colours_are_the_sources_own_or_dark() -> None:
     expected = dark + mask * (warp(picture, flow) - dark * warp(torch.ones(2, 1, 32, 32), flow))
     inside = warp(torch.ones(2, 1, 32, 32), flow) > 0.999  # beyond the border all features are zero
     assert (out - expected).abs()[inside.expand(-1, 3, -1, -1)].max() < 0.05
+
+
+@torch.no_grad()
+def test_teeth_are_painted_where_both_masks_are_closed_and_nowhere_else() -> None:
+    model = pass_colours(trained_a_little(grow(start(LIA(SMALL)), 64)))
+    assert not paints_teeth(model)
+    picture = smooth_pictures(64)
+    paint_teeth(model)
+    assert paints_teeth(model)
+    for module in (*model.dec.to_flows, *model.dec.convs):  # no flow; masks as they are set below
+        if hasattr(module, "conv") and hasattr(module, "upsample"):
+            module.conv.weight.zero_()
+            module.bias.zero_()
+    below, top = model.dec.to_flows[-2], model.dec.to_flows[-1]
+    look = model.encode_appearance(picture)
+
+    def shown(mask_below: float, mask_top: float) -> torch.Tensor:
+        below.bias[:, 2] = mask_below
+        top.bias[:, 2] = mask_top - mask_below
+        out, _ = model.dec(look.latent, look.features)
+        return out[..., 8:-8, 8:-8]
+
+    dark, ivory = (torch.tensor(colour).view(1, 3, 1, 1) for colour in (DARK, IVORY))
+    assert (shown(-12, -12) - ivory).abs().max() < 1e-3, "teeth"
+    assert (shown(12, -12) - dark).abs().max() < 1e-3, "the dark below them"
+    assert (shown(0, -12) - (dark + ivory) / 2).abs().max() < 2e-3, "teeth in half light"
+    portrait = warp(picture, torch.zeros(2, 2, 64, 64))[..., 8:-8, 8:-8]
+    assert (shown(12, 12) - portrait).abs().max() < 0.05, "the portrait"
+
+
+@torch.no_grad()
+def test_teeth_are_given_a_channel_once() -> None:
+    model = paint_teeth(grow(start(LIA(SMALL)), 64))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    paint_teeth(model)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert not paints_teeth(grow(model, 128)), "a grown network paints them one level higher"
+    assert paints_teeth(paint_teeth(grow(model, 128)))
+
+
+@torch.no_grad()
+def test_the_channel_given_up_is_one_that_is_hardly_heard() -> None:
+    model = trained_a_little(grow(start(LIA(SMALL)), 64))
+    picture = smooth_pictures(64)
+    before = model.encode_appearance(picture)
+    paint_teeth(model)
+    after = model.encode_appearance(picture)
+    assert (after.latent - before.latent).abs().mean() < 0.35 * before.latent.std()
+    still = after.features[-2].std((0, 2, 3)) < 1e-6
+    assert still.sum() == 1, "one constant channel"

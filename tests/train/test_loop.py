@@ -14,6 +14,7 @@ from lia_live.errors import ConfigError
 from lia_live.model import LIA, load_model, save_weights
 from lia_live.train.clip_pairs import ClipPairs, ClipPairsConfig
 from lia_live.train.data import Data
+from lia_live.train.growth import paints_teeth
 from lia_live.train.loop import Run
 from lia_live.train.losses import LossWeights
 from lia_live.train.perceptual import FixedFeatures
@@ -80,6 +81,43 @@ def test_a_short_run_gets_better_at_one_batch(data: Data, tmp_path: Path) -> Non
     run.train()
     told = [values["loss"] for values in figures(run).values()]
     assert sum(told[-10:]) < 0.9 * sum(told[:10])
+
+
+def test_a_held_encoder_stays_and_learns_again_afterwards(data: Data, tmp_path: Path) -> None:
+    held = replace(STAGE, encoder="held", single_steps=0, joint_steps=2)
+    run = opened(config(held, replace(STAGE, joint_steps=2)), data, tmp_path)
+
+    def parts() -> dict[str, torch.Tensor]:
+        return {k: v.clone() for k, v in run.trainee.teacher.named_parameters() if "noise" not in k}
+
+    start = parts()
+    run.train(after(run, 2))
+    middle = parts()
+    assert {k for k, v in middle.items() if torch.equal(v, start[k])} == {
+        k for k in start if ".enc." in k or "to_rgb1" in k
+    }
+    run.train()
+    end = parts()
+    assert not any(torch.equal(v, middle[k]) for k, v in end.items() if ".enc." in k)
+    with pytest.raises(ConfigError, match="encoder-only steps"):
+        replace(held, single_steps=1)
+
+
+def test_teeth_are_painted_from_the_stage_that_asks_for_them_on(data: Data, tmp_path: Path) -> None:
+    """Interrupted right there as well: they are put in once."""
+    losses = LossWeights(teeth=1.0, coarser=4.0)
+    run_config = config(STAGE, replace(SIZE_64, losses=losses), colours="filled")
+    whole = opened(run_config, data, tmp_path / "whole")
+    whole.train(after(whole, 4))
+    assert not paints_teeth(whole.finished())
+    whole.train()
+    assert paints_teeth(whole.finished())
+    for total in (4, 5, 99):
+        run = opened(run_config, data, tmp_path / "parts", resume=total > 4)
+        run.train(after(run, total))
+    assert figures(run) == {k: v for k, v in figures(whole).items() if k > 5}
+    with pytest.raises(ConfigError, match="filled"):
+        replace(run_config, colours="passed")
 
 
 @pytest.mark.parametrize("interruptions", [(7,), (2, 4, 5, 9)])

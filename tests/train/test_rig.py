@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lia_live.train.mesh import EYEBALLS, LID_LOWER, LID_UPPER, OUTER, RING
+from lia_live.train.mesh import BROWS, EYEBALLS, LID_LOWER, LID_UPPER, OUTER, RING
 from lia_live.train.motion import (
     BLINK_L,
     BLINK_R,
@@ -141,3 +141,16 @@ def test_eyes_that_are_nearly_shut_on_the_photograph_stay_so() -> None:
     assert rig.own[0, BLINK_L] * 0.4 > 0.7
     posed = rig.pose(torch.zeros(1, dtype=torch.int64), rig.own)
     assert (posed - rig.rest)[..., :2].abs().max() < 1e-5
+
+
+def test_brows_and_what_is_beside_them_stay_when_lids_shut() -> None:
+    """What lies nearer to the lids than brows do is skin that unfolds."""
+    rig = drawn_rig()
+    open_eyes, shut = torch.zeros(3, 16), torch.zeros(3, 16)
+    shut[:, [BLINK_L, BLINK_R]] = 1 / 0.4
+    moved = rig.pose(torch.arange(3), shut) - rig.pose(torch.arange(3), open_eyes)
+    way = moved[..., 1].abs() / rig.size[:, None]
+    lids = way[:, [159, 386]].min()
+    assert lids > 0.04
+    for brow in BROWS:
+        assert way[:, list(brow)].max() < 0.02 * lids

@@ -180,7 +180,7 @@ def test_presets_resolve(name: str, scale: float) -> None:
 def test_an_unknown_preset_names_the_others() -> None:
     with pytest.raises(ConfigError) as caught:
         resolve("best", 1.0, None, [])
-    assert "first, continued, longer, gpu, paper" in caught.value.hint
+    assert "first, continued, longer, finish, gpu, paper" in caught.value.hint
 
 
 def test_the_discriminator_needs_whole_groups() -> None:

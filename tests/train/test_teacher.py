@@ -7,6 +7,7 @@ from lia_live.model import LIA, LIAConfig
 from lia_live.train.growth import start
 from lia_live.train.teacher import (
     ALPHA_GAIN,
+    TRACKED,
     Teacher,
     collapse,
     gains_of,
@@ -32,11 +33,14 @@ def teacher() -> Teacher:
 def test_folded_network_renders_what_the_teacher_renders() -> None:
     wrapped = teacher()
     source, driver = torch.rand(2, 2, 3, 32, 32) * 2 - 1
-    theta = torch.zeros(2, LABELS)
-    out = wrapped(source, driver, theta, theta, torch.zeros(2, dtype=torch.bool))
+    theta, glance = torch.zeros(2, 2, LABELS)
+    glance[:, TRACKED] = torch.randn(2, len(TRACKED))  # is told
+    out = wrapped(source, driver, theta, glance, torch.zeros(2, dtype=torch.bool))
     plain = wrapped.folded()
-    assert torch.allclose(plain(source, driver), out.image, atol=1e-4)
     assert torch.allclose(plain.encode_motion(driver), out.alpha_driver, atol=1e-4)
+    look, motion = plain.encode_appearance(source), plain.encode_motion(driver)
+    motion[:, TRACKED] = look.motion[:, TRACKED] + ALPHA_GAIN * glance[:, TRACKED]
+    assert torch.allclose(plain.render(look, motion), out.image, atol=1e-4)
     assert not torch.allclose(
         wrapped.model(source, driver), out.image, atol=1e-3
     )  # the term did matter
