@@ -40,7 +40,9 @@ else
     lia train "$run/data" "$run/first" --preset first --device cpu --resume ${chosen[@]+"${chosen[@]}"}
     lia train "$run/data" "$run/continued" --preset continued --device cpu --resume \
         --base "$run/first/weights.safetensors" ${chosen[@]+"${chosen[@]}"}
-    last=$run/continued/weights.safetensors
+    lia train "$run/data" "$run/finish" --preset finish --device cpu --resume \
+        --base "$run/continued/weights.safetensors" ${chosen[@]+"${chosen[@]}"}
+    last=$run/finish/weights.safetensors
 fi
 split -b 15M "$last" "$run/part."   # for machines that hand back small files: cat RUN/part.* > weights.safetensors
 echo "$last"

@@ -17,7 +17,7 @@ Vector = NDArray[np.float64]
 
 
 class HeadShape(Protocol):
-    """The few numbers about a face that the score needs; ``track.FaceShape`` has them."""
+    """The few numbers about a face that score and code need; ``track.FaceShape`` has them."""
 
     @property
     def yaw(self) -> float:
@@ -52,6 +52,16 @@ class HeadShape(Protocol):
     @property
     def mouth_width(self) -> float:
         """In eye distances: about 0.55 at rest, more in a smile."""
+        ...
+
+    @property
+    def gaze_x(self) -> float:
+        """Eye distances that the irises stand to the right, in the picture, of the middle of their eyes."""
+        ...
+
+    @property
+    def gaze_y(self) -> float:
+        """The same downwards, from where they stand when somebody looks ahead."""
         ...
 
 

@@ -184,3 +184,4 @@ class _Mirrored:
         self.yaw, self.pitch, self.roll = -shape.yaw, shape.pitch, -shape.roll
         self.mouth_open, self.mouth_width = shape.mouth_open, shape.mouth_width
         self.eye_open_left, self.eye_open_right = shape.eye_open_right, shape.eye_open_left
+        self.gaze_x, self.gaze_y = -shape.gaze_x, shape.gaze_y

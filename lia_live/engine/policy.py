@@ -18,6 +18,7 @@ from lia_live.engine.bounds import Axes, SoftRange
 from lia_live.engine.neutral import DriverNeutral, HeadShape, Sample, Vector
 from lia_live.engine.one_euro import OneEuro
 from lia_live.engine.policy_config import Mode, PolicyConfig
+from lia_live.engine.tracked import Tracked
 from lia_live.errors import ConfigError
 
 if TYPE_CHECKING:  # the policy itself needs no torch
@@ -55,6 +56,7 @@ class MotionPolicy:
         avatar: HeadShape | None = None,
     ) -> None:
         self._axes = axes = Axes(directions)
+        self._tracked = Tracked(axes)
         self._breath = _breathing(axes)
         self._config = config
         self._check(config)
@@ -158,6 +160,7 @@ class MotionPolicy:
         looked for anew. Edits stay with the directions of the same name.
         """
         before, self._axes = self._axes, Axes(directions)
+        self._tracked = Tracked(self._axes)
         self._breath = _breathing(self._axes)
         self._rest, self._avatar = self._checked_rest(rest), avatar
         self._range = SoftRange(self._axes.low, self._axes.high, self._rest)
@@ -166,15 +169,13 @@ class MotionPolicy:
             self._pending = self._moved(self._pending, before)
         self._edits = self._wanted_edits()
         self._filter = OneEuro(self._axes.scale, self._config.smooth)
-        usable = [sample for sample in neutral if self._usable(sample.code) is not None]
-        self._neutral.move(usable, self._rest, self._axes.scale, avatar)
+        self._neutral.move(self._samples(neutral), self._rest, self._axes.scale, avatar)
         self._out = self._held = self._range(self._rest + self._edits)
         self._glide_from = None
 
     def learn_neutral(self, samples: Iterable[Sample | tuple[Numbers, HeadShape | None]]) -> float:
         """Choose the neutral from (code, shape) samples and keep it; returns the score of the one in use."""
-        found = [Sample(*sample) for sample in samples]
-        usable = [sample for sample in found if self._usable(sample.code) is not None]
+        usable = self._samples(Sample(*sample) for sample in samples)
         if usable:
             self._neutral.learn(usable, self._rest, self._avatar)
         return self._neutral.score
@@ -207,16 +208,29 @@ class MotionPolicy:
             return None
         return np.asarray(alpha, dtype=np.float64)
 
+    def _samples(self, found: Iterable[Sample]) -> list[Sample]:
+        """Those that can be used, what the tracker measured in them."""
+        usable = ((sample, self._usable(sample.code)) for sample in found)
+        return [
+            sample._replace(code=self._tracked.still(code, sample.shape))
+            for sample, code in usable
+            if code is not None
+        ]
+
     def _driven(self, code: Vector, shape: HeadShape | None, now: float, passed: float) -> Vector:
         if not self._present:
             self._arrive(now)
         if self._recalibrate:
             self._recalibrate = False
             self._neutral.restart(self._rest, self._avatar)
+        code = self._tracked(code, shape)
         neutral = self._neutral.follow(code, shape, now, passed)
         code = self._filter(code, now)
-        origin = neutral if self._config.mode == "relative" else self._rest
-        motion = self._config.strength * (code - origin)
+        if self._config.mode == "relative":
+            motion = self._tracked.about(self._config.strength * (code - neutral), self._avatar)
+        else:  # both as measured, or both as encoded
+            own = self._rest if shape is None else self._tracked.still(self._rest, self._avatar)
+            motion = self._config.strength * (code - own)
         return self._range(self._rest + motion + self._edits)
 
     def _arrive(self, now: float) -> None:

@@ -29,9 +29,13 @@ _LIPS: Final = ((13, 14), (82, 87), (312, 317))
 _RIGHT_LIDS: Final = ((159, 145), (158, 153), (160, 144))
 _LEFT_LIDS: Final = ((386, 374), (385, 380), (387, 373))
 _BROWS: Final = (105, 334, 66, 296)
+_IRISES: Final = (468, 473)
+_EYE_CORNERS: Final = (33, 133, 362, 263)
 # fmt: on
 _REST_TILT_DEG = 5.0
 """People facing a camera hold the line from forehead to chin this far bowed (median of portraits)."""
+_GAZE_AHEAD = 0.02
+"""Irises of who looks ahead stand this far above the line between the corners of their eyes, in eye distances."""
 _WIDE_OPEN = 0.5
 """Gap of the inner lips, in eye distances, that counts as a mouth open by 1."""
 
@@ -65,6 +69,10 @@ class FaceShape:
     """Height of the brows over the eye corners, in eye distances: about 0.26 at rest."""
     mouth_width: float
     """Distance of the mouth's corners in eye distances: about 0.55 at rest, more in a smile."""
+    gaze_x: float
+    """How far irises stand to the right, in the picture, of the middle of their eyes; mean of both, eye distances."""
+    gaze_y: float
+    """The same downwards, from where they stand when somebody looks ahead."""
 
 
 def expression(landmarks: Landmarks) -> FaceShape:
@@ -80,6 +88,7 @@ def expression(landmarks: Landmarks) -> FaceShape:
     yaw = np.arcsin(np.clip(rotation[2, 0], -1, 1))
     pitch = -np.arctan2(rotation[2, 1], rotation[2, 2])
     roll = np.arctan2(rotation[1, 0], rotation[0, 0])
+    gaze = upright[list(_IRISES), :2].mean(axis=0) - upright[list(_EYE_CORNERS), :2].mean(axis=0)
     brow = upright[[33, 263], 1].mean() - upright[list(_BROWS), 1].mean()
     return FaceShape(
         yaw=float(np.degrees(yaw)),
@@ -90,6 +99,8 @@ def expression(landmarks: Landmarks) -> FaceShape:
         eye_open_right=_gap(upright, _RIGHT_LIDS) / _length(upright, 33, 133),
         brow_raise=float(brow) / unit,
         mouth_width=_length(upright, 61, 291) / unit,
+        gaze_x=float(gaze[0]) / unit,
+        gaze_y=float(gaze[1]) / unit + _GAZE_AHEAD,
     )
 
 

@@ -102,7 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Figures of weights on held-out portraits.")
     parser.add_argument("data", type=Path, help="made by lia-live train prepare")
     parser.add_argument("--weights", default="default")
-    parser.add_argument("--out", type=Path, default=Path("."), help="folder of sheet.png")
+    parser.add_argument("--out", type=Path, help="folder for sheet.png, what it looks like")
     arguments = parser.parse_args()
     model = load_model(arguments.weights, device="cpu")
     if is_labelled(model):
@@ -115,7 +115,8 @@ def main() -> None:
         parser.error(f"{arguments.data} holds no portraits")
     performer = Performer(portraits.select(portraits.held_out))
     figures, rows = performance(teacher, performed(performer), model.config.size)
-    FolderReporter(arguments.out, print).pictures(0, rows)
+    if arguments.out is not None:
+        FolderReporter(arguments.out, print).pictures(0, rows)
     del figures["epe_oracle"]  # the source's own motion can no longer be told
     print(json.dumps(figures))
 

@@ -33,7 +33,8 @@ from lia_live.train.raster import Raster, rasterise
 from lia_live.train.rig import Rig
 
 INSIDE_WEIGHT: Final = 6.0
-"""How much more than the rest of the mouth its painted inside counts: few pixels, and nothing else teaches them."""
+"""How much more than the rest of the mouth its inside counts, painted or a portrait's own teeth: few pixels, and
+nothing else teaches them."""
 TOOTHED: Final = 0.07
 """A portrait whose lips are further apart (eye distances) shows its teeth."""
 CRACKS: Final = 2
@@ -274,7 +275,8 @@ class Performer:
         to_teeth = place - pixel_middles(place.shape[-1], self.device)
         displacement = torch.where(teeth, to_teeth, displacement)
         valid = valid | teeth
-        weights = region_weights(targets, self.rig.regions) * (1 + (INSIDE_WEIGHT - 1) * painted)
+        counts = 1 + (INSIDE_WEIGHT - 1) * torch.maximum(painted, teeth.float())
+        weights = region_weights(targets, self.rig.regions) * counts
         weights = weights / weights.mean((2, 3), keepdim=True)
         return displacement, valid.float(), painted, weights
 

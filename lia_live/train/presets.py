@@ -15,7 +15,7 @@ from lia_live.train.schedule import Gains, Stage, TrainConfig
 
 SHAPE: Final = LIAConfig(size=256, width=0.25, latent_dim=256, motion_dim=20)
 """Of the shipped network."""
-GAINS: Final = Gains(yaw=1.2, pitch=1.45, roll=1.05, mouth_open=1.3, blink=1.4, brows=1.25)
+GAINS: Final = Gains(yaw=1.2, pitch=1.55, roll=1.05, mouth_open=1.1, blink=1.25, brows=1.25)
 """Of the shipped weights."""
 _VARIED: Final = PerformerConfig(
     toothed=0.4,
@@ -147,8 +147,12 @@ def finish(scale: float = 1.0) -> TrainConfig:
     whole = longer(scale)
     performer = replace(
         _VARIED,
+        toothed=0.5,
         rest_source=0.6,
-        motion=MotionConfig(aside_share=0.45, open_share=0.7, small_share=0.65, blink_share=0.55),
+        same_pose=0.2,
+        motion=MotionConfig(
+            aside_share=0.45, open_share=0.65, small_share=0.65, blink_share=0.5, own_share=0.5
+        ),
     )
     stage = replace(
         whole.stages[-1],

@@ -15,7 +15,7 @@ from lia_live.model.directions import Direction
 from tests.doubles import PlainShape
 
 STEP = 1 / 30
-NAMES = ("yaw", "pitch", "roll", "x", "y", "scale", "mouth open", "smile")
+NAMES = ("yaw", "pitch", "roll", "x", "y", "scale", "pucker", "smile")
 LABELLED = tuple(Direction(name, -10, 10) for name in NAMES)
 UNLABELLED = Direction.unlabelled(len(NAMES))
 REST = np.linspace(-1, 1, len(NAMES))

@@ -1,0 +1,135 @@
+"""What the tracker measures takes its place in the motion code, in the units that networks were trained in."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from lia_live.engine.bounds import Axes
+from lia_live.engine.policy import Mode, MotionPolicy, PolicyConfig
+from lia_live.engine.tracked import MEASURED, Tracked
+from lia_live.model.directions import Direction
+from lia_live.track import expression, find_faces
+from lia_live.train.motion import NAMES, THETA
+from lia_live.train.rig import Rig
+from lia_live.train.teacher import ALPHA_GAIN, TRACKED, label_directions
+from tests.doubles import PlainShape
+from tests.track.faces import astronaut, hopper
+
+DIRECTIONS = label_directions(20)
+PLACE = {name: index for index, name in enumerate(NAMES)}
+CODE = np.linspace(-1, 1, 20)
+
+
+def tracked(directions: tuple[Direction, ...] = DIRECTIONS) -> Tracked:
+    return Tracked(Axes(directions))
+
+
+def test_training_tells_what_the_tracker_measures_in_the_same_units() -> None:
+    assert {NAMES[label] for label in TRACKED} == set(MEASURED)
+    for label in TRACKED:
+        assert MEASURED[NAMES[label]][0] == THETA[label].scale
+
+
+@pytest.mark.parametrize("picture", [astronaut, hopper])
+def test_a_photograph_measured_live_has_the_labels_it_would_train_with(picture) -> None:
+    photograph = picture()
+    points = find_faces(photograph)[0].landmarks
+    side = max(photograph.shape[:2])
+    own = Rig(torch.from_numpy(points)[None], side).own[0] * ALPHA_GAIN
+    found = tracked()(CODE, expression(points))
+    near = {"mouth open": 0.2, "blink left": 1.2, "blink right": 1.2, "gaze x": 0.4, "gaze y": 0.8}
+    for name, within in near.items():
+        assert found[PLACE[name]] == pytest.approx(float(own[PLACE[name]]), abs=within), name
+    others = [index for index in range(20) if index not in TRACKED]
+    np.testing.assert_array_equal(found[others], CODE[others])
+
+
+def test_left_and_right_of_the_picture() -> None:
+    found = tracked()(CODE, PlainShape(eye_open_right=0.1, eye_open_left=0.28))
+    assert found[PLACE["blink left"]] == pytest.approx(ALPHA_GAIN / 0.4)  # shut
+    assert found[PLACE["blink right"]] == pytest.approx(0, abs=1e-9)  # an ordinary open eye
+
+
+def test_a_coefficient_that_was_turned_up_goes_further() -> None:
+    louder = tuple(Direction(d.name, d.low, d.high, d.neutral, 1.5 * d.scale) for d in DIRECTIONS)
+    once, more = (tracked(d)(CODE, PlainShape(mouth_open=0.4)) for d in (DIRECTIONS, louder))
+    assert more[PLACE["mouth open"]] == pytest.approx(1.5 * once[PLACE["mouth open"]])
+
+
+def test_eyes_that_shut_look_where_they_looked() -> None:
+    follow = tracked()
+    looking = follow(CODE, PlainShape(gaze_x=0.03, gaze_y=-0.018))
+    assert looking[PLACE["gaze x"]] == pytest.approx(ALPHA_GAIN)
+    assert looking[PLACE["gaze y"]] == pytest.approx(-ALPHA_GAIN)
+    shut = PlainShape(eye_open_left=0.1, eye_open_right=0.1, gaze_x=-0.2, gaze_y=0.1)
+    blinking = follow(CODE, shut)
+    assert blinking[PLACE["gaze x"]] == looking[PLACE["gaze x"]]
+    assert follow.still(CODE, shut)[PLACE["gaze x"]] == CODE[PLACE["gaze x"]]
+    assert follow.still(CODE, PlainShape())[PLACE["gaze x"]] == 0, "no memory, and none left behind"
+    assert follow(CODE, shut)[PLACE["gaze y"]] == looking[PLACE["gaze y"]]
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_without_a_measure_the_encoders_word_stands(broken: float) -> None:
+    np.testing.assert_array_equal(tracked()(CODE, None), CODE)
+    found = tracked()(CODE, PlainShape(mouth_open=broken))
+    assert found[PLACE["mouth open"]] == CODE[PLACE["mouth open"]]
+    unlabelled = tracked(Direction.unlabelled(20))
+    np.testing.assert_array_equal(unlabelled(CODE, PlainShape(mouth_open=0.7)), CODE)
+
+
+@pytest.mark.parametrize("mode", ["relative", "absolute"])
+def test_the_avatar_follows_the_measured_mouth_and_not_the_encoded_one(mode: Mode) -> None:
+    """By as much as the driver's mouth moved (relative), to where it is (absolute)."""
+    config = PolicyConfig(mode=mode, smooth=0.0, return_s=0.0, breathing=0.0, neutral_window_s=0.3)
+    rest = np.full(20, 0.2)
+    avatar = PlainShape(mouth_open=0.05)
+    mouth, unit = PLACE["mouth open"], 0.5 / 0.15 * ALPHA_GAIN
+    moved = MotionPolicy(config, DIRECTIONS, rest, avatar)
+    for frame in range(120):
+        moved.step(np.full(20, 0.5), PlainShape(mouth_open=0.03), frame / 30)
+    encoded = np.full(20, 0.5)
+    encoded[mouth] = -3.0
+    out = moved.step(encoded, PlainShape(mouth_open=0.4), 4.0)
+    expected = 0.2 + unit * (0.4 - (0.03 if mode == "relative" else 0.05))
+    assert out[mouth] == pytest.approx(expected, abs=1e-3)
+    blind = MotionPolicy(config, DIRECTIONS, rest, avatar)
+    for frame in range(120):
+        blind.step(np.full(20, 0.5), None, frame / 30)
+    out = blind.step(np.full(20, 0.6), None, 4.0)
+    assert out[mouth] == pytest.approx(0.3 if mode == "relative" else 0.6, abs=1e-3)
+
+
+def test_a_neutral_that_was_learned_before_is_measured_too() -> None:
+    config = PolicyConfig(smooth=0.0, return_s=0.0, breathing=0.0)
+    moved = MotionPolicy(config, DIRECTIONS, np.zeros(20))
+    moved.learn_neutral([(np.full(20, 0.5), PlainShape(mouth_open=0.03))] * 3)
+    out = moved.step(np.full(20, 0.5), PlainShape(mouth_open=0.03), 0.0)
+    np.testing.assert_allclose(out, 0, atol=1e-6)
+
+
+def test_a_mouth_that_smiles_open_opens_less() -> None:
+    mouth = PLACE["mouth open"]
+
+    def opened(by: float, own: float | None) -> float:
+        motion = np.full(20, 0.3)
+        motion[mouth] = by
+        shape = None if own is None else PlainShape(mouth_open=own)
+        out = tracked().about(motion, shape)
+        assert (np.delete(out, mouth) == 0.3).all()
+        assert motion[mouth] == by, "not in place"
+        return float(out[mouth])
+
+    ways = [opened(1.5, own) for own in (0.0, 0.2, 0.3, 0.6)]
+    assert ways[0] == opened(1.5, 0.05) == 1.5, "lips that meet"
+    assert ways == sorted(ways, reverse=True)
+    assert 0.1 < ways[-1] < 0.5
+    for own in (0.1, 0.6):  # never back, and the further the further
+        steps = np.diff([opened(by, own) for by in np.linspace(0, 4, 30)])
+        assert (steps > 0).all()
+    assert opened(-0.4, 0.3) == -0.4, "closing is as it was"
+    assert opened(1.5, None) == opened(1.5, math.nan) == 1.5
