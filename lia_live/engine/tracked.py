@@ -38,10 +38,10 @@ MEASURED: Final[dict[str, tuple[float, Callable[[HeadShape], float]]]] = {
 and right of a label are the picture's, of a shape the person's own."""
 LIPS_MEET: Final = 0.03
 """Gap, in eye distances, that landmarks of lips still show where these meet."""
+HALVES: Final = 0.2
+"""An avatar whose own lips are so far apart, in eye distances, opens them half as far as the driver does."""
 _GAZE: Final = ("gaze x", "gaze y")
 _MOUTH: Final = "mouth open"
-WIDENING: Final = 2.5
-"""Exponent of a norm: 1 would add the avatar's opening and the driver's, a large one would show the wider of both."""
 
 
 class Tracked:
@@ -55,7 +55,6 @@ class Tracked:
         ]
         self._looked: dict[int, float] = {}
         self._mouth = axes.names.index(_MOUTH) if _MOUTH in axes.names else None
-        self._unit = 0.0 if self._mouth is None else axes.scale[self._mouth] / MEASURED[_MOUTH][0]
 
     def __call__(self, code: Vector, shape: HeadShape | None) -> Vector:
         """A driver's code (M,) at one moment after another; eyes that shut look where they looked before."""
@@ -68,16 +67,15 @@ class Tracked:
     def about(self, motion: Vector, avatar: HeadShape | None) -> Vector:
         """Motion (M,) from rest, for an ``avatar`` of this shape: a mouth that smiles open already opens less.
 
-        Its gap and the driver's do not add up to a yawn: they are joined as ``WIDENING`` says.
+        Its gap and the driver's do not add up to a yawn.
         """
         if avatar is None or self._mouth is None or motion[self._mouth] <= 0:
             return motion
-        own = self._unit * (WIDE_OPEN * avatar.mouth_open - LIPS_MEET)
+        own = WIDE_OPEN * avatar.mouth_open - LIPS_MEET
         if not (np.isfinite(own) and own > 0):
             return motion
         motion = motion.copy()
-        wide = own**WIDENING + float(motion[self._mouth]) ** WIDENING
-        motion[self._mouth] = wide ** (1 / WIDENING) - own
+        motion[self._mouth] *= HALVES / (HALVES + own)
         return motion
 
     def _corrected(self, code: Vector, shape: HeadShape | None, looked: dict[int, float]) -> Vector:

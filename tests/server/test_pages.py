@@ -247,7 +247,8 @@ def test_a_portrait_that_comes_after_its_session_is_not_kept(taking: RunningServ
             held.set()
             answer = await bringing
             assert (answer.status_code, answer.json()["code"]) == (403, "session")
-        assert gallery._entries == before
+        # nothing new; what earlier sessions brought may go meanwhile
+        assert gallery._entries.keys() <= before.keys()
 
     asyncio.run(scenario())
 
