@@ -20,7 +20,7 @@ part() { # name, most seconds, command ...
 }
 
 bench=(python3 -m lia_live bench --device cuda --faces "$faces")
-part tests 40 python3 -m pytest -m gpu tests/render/test_gpu.py -q -s -rs --tb=short -p no:cacheprovider -o filterwarnings=default
-part full-size 45 "${bench[@]}" --only full-size --out "$out/bench"
-part default 20 "${bench[@]}" --only default --quick --json
+part tests 120 python3 -m pytest -m gpu tests/render/test_gpu.py -q -s -rs --tb=short -p no:cacheprovider -o filterwarnings=default
+part full-size 120 "${bench[@]}" --only full-size --out "$out/bench"
+part default 60 "${bench[@]}" --only default --quick --json
 echo "failed:${failed:- nothing}"

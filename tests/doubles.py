@@ -159,6 +159,8 @@ class PlainShape:
     eye_open_left: float = 0.3
     eye_open_right: float = 0.3
     mouth_width: float = 0.55
+    brow_raise: float = 0.30
+    brow_inner: float = 0.01
     gaze_x: float = 0.0
     gaze_y: float = 0.0
 

@@ -55,6 +55,16 @@ class HeadShape(Protocol):
         ...
 
     @property
+    def brow_raise(self) -> float:
+        """Height of the brows over the eyes' inner corners, in eye distances: about 0.30 at rest."""
+        ...
+
+    @property
+    def brow_inner(self) -> float:
+        """How much higher their inner ends are than the rest of them, in eye distances."""
+        ...
+
+    @property
     def gaze_x(self) -> float:
         """Eye distances that the irises stand to the right, in the picture, of the middle of their eyes."""
         ...

@@ -183,5 +183,6 @@ class _Mirrored:
     def __init__(self, shape: HeadShape) -> None:
         self.yaw, self.pitch, self.roll = -shape.yaw, shape.pitch, -shape.roll
         self.mouth_open, self.mouth_width = shape.mouth_open, shape.mouth_width
+        self.brow_raise, self.brow_inner = shape.brow_raise, shape.brow_inner
         self.eye_open_left, self.eye_open_right = shape.eye_open_right, shape.eye_open_left
         self.gaze_x, self.gaze_y = -shape.gaze_x, shape.gaze_y

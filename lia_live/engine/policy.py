@@ -231,6 +231,7 @@ class MotionPolicy:
         else:  # both as measured, or both as encoded
             own = self._rest if shape is None else self._tracked.still(self._rest, self._avatar)
             motion = self._config.strength * (code - own)
+        motion = self._tracked.narrowed(motion, self._avatar)
         return self._range(self._rest + motion + self._edits)
 
     def _arrive(self, now: float) -> None:

@@ -1,13 +1,14 @@
 """Motions that the face tracker measures better than the encoder reads them, put in their places in the motion code.
 
-An encoder that looks at a whole face reads gaze not at all, and lips that part a little by half. The landmarks that
-found the face tell both. Networks are trained to follow what is measured here (``train.teacher.TRACKED``).
+An encoder that looks at a whole face reads gaze not at all, lips that part a little by half, and hardly a frown. The
+landmarks that found the face tell all of it: the expression is measured, and networks are trained to follow what is
+measured here (``train.teacher.TRACKED``). Head turns and nods are read by both, and averaged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,25 @@ LIDS: Final = (0.11, 0.28)
 """Gap of the lids over the eye's width: of a shut eye (its landmarks never quite meet), and of an ordinary open one."""
 CLOSING: Final = 0.14
 """Irises are not looked for behind lids that are nearer to each other than this."""
+MOUTH: Final = (0.59, 0.17)
+"""Width of the mouth, in eye distances, at which nobody smiles, and by how much a whole smile widens it."""
+NARROWING: Final = 0.1
+"""A mouth that opens by one eye distance is so much narrower for it, and smiles no less."""
+PUCKER_NARROWS: Final = 0.2
+"""By how much lips that are wholly puckered narrow the mouth, eye distances."""
+BROWS: Final = ((0.303, 0.078), (0.01, 0.03))
+"""What a shape shows of raised brows, and of raised inner ends: at rest, and how much more for a whole gesture."""
+
+
+def _smile(shape: HeadShape) -> float:
+    """Signed: below 0 the mouth is narrower than at rest."""
+    rest, whole = MOUTH
+    return (shape.mouth_width + NARROWING * WIDE_OPEN * shape.mouth_open - rest) / whole
+
+
+def _brow(measure: float, which: int) -> float:
+    rest, whole = BROWS[which]
+    return (measure - rest) / whole
 
 
 def _closure(eye_open: float) -> float:
@@ -29,32 +49,64 @@ def _closure(eye_open: float) -> float:
 
 MEASURED: Final[dict[str, tuple[float, Callable[[HeadShape], float]]]] = {
     "mouth open": (0.15, lambda shape: WIDE_OPEN * shape.mouth_open),
+    "smile": (0.5, _smile),
+    "pucker": (0.4, lambda shape: 0.0),  # what a mouth narrows beyond rest: ``Tracked.narrowed``
     "blink left": (0.4, lambda shape: _closure(shape.eye_open_right)),
     "blink right": (0.4, lambda shape: _closure(shape.eye_open_left)),
+    "brow raise": (0.5, lambda shape: _brow(shape.brow_raise, 0)),
+    "brow inner": (0.5, lambda shape: _brow(shape.brow_inner, 1)),
     "gaze x": (0.03, lambda shape: shape.gaze_x),
     "gaze y": (0.018, lambda shape: shape.gaze_y),
 }
 """Directions by name: what one unit of their label is (``train.motion.THETA``), and the measure in the same terms. Left
 and right of a label are the picture's, of a shape the person's own."""
+POSE: Final[dict[str, tuple[float, Callable[[HeadShape], float]]]] = {
+    "yaw": (
+        13.0,
+        lambda shape: shape.yaw / 0.68,
+    ),  # 25 degrees of the performer's heads are read as 17
+    "pitch": (7.0, lambda shape: -shape.pitch),
+}
+"""The same of what both read well, each with errors of its own: they are averaged."""
+POSE_SHARE: Final = 0.5
+"""How much of that mean is the tracker's."""
 LIPS_MEET: Final = 0.03
 """Gap, in eye distances, that landmarks of lips still show where these meet."""
 HALVES: Final = 0.2
 """An avatar whose own lips are so far apart, in eye distances, opens them half as far as the driver does."""
 _GAZE: Final = ("gaze x", "gaze y")
 _MOUTH: Final = "mouth open"
+_LIPS: Final = ("smile", "pucker")
+RELAXED: Final = -0.1
+"""A smile may turn into this little; what narrows a mouth beyond puckers it and does not draw its corners down."""
+
+
+class _Motion(NamedTuple):
+    """A direction that is measured."""
+
+    name: str
+    place: int
+    """In the code."""
+    scale: float
+    """Of the code, for one of the measure."""
+    measure: Callable[[HeadShape], float]
+    share: float
+    """How much of the measure goes into the code, 0 to 1."""
 
 
 class Tracked:
     """Corrects the codes of one network. ``axes``: its directions; without labelled ones it corrects nothing."""
 
     def __init__(self, axes: Axes) -> None:
-        self._motions = [
-            (place, axes.scale[place] / MEASURED[name][0], MEASURED[name][1], name in _GAZE)
-            for place, name in enumerate(axes.names)
-            if name in MEASURED
-        ]
+        self._motions: list[_Motion] = []
+        for table, share in ((MEASURED, 1.0), (POSE, POSE_SHARE)):
+            for place, name in enumerate(axes.names):
+                if name in table:
+                    unit, measure = table[name]
+                    scale = axes.scale[place] / unit
+                    self._motions.append(_Motion(name, place, scale, measure, share))
+        self._place = {motion.name: motion for motion in self._motions}
         self._looked: dict[int, float] = {}
-        self._mouth = axes.names.index(_MOUTH) if _MOUTH in axes.names else None
 
     def __call__(self, code: Vector, shape: HeadShape | None) -> Vector:
         """A driver's code (M,) at one moment after another; eyes that shut look where they looked before."""
@@ -69,13 +121,29 @@ class Tracked:
 
         Its gap and the driver's do not add up to a yawn.
         """
-        if avatar is None or self._mouth is None or motion[self._mouth] <= 0:
+        mouth = self._place.get(_MOUTH)
+        if avatar is None or mouth is None or motion[mouth.place] <= 0:
             return motion
         own = WIDE_OPEN * avatar.mouth_open - LIPS_MEET
         if not (np.isfinite(own) and own > 0):
             return motion
         motion = motion.copy()
-        motion[self._mouth] *= HALVES / (HALVES + own)
+        motion[mouth.place] *= HALVES / (HALVES + own)
+        return motion
+
+    def narrowed(self, motion: Vector, avatar: HeadShape | None) -> Vector:
+        """Motion (M,) from rest, for an ``avatar`` of this shape: its smile goes back first, then lips pucker."""
+        smile, pucker = (self._place.get(name) for name in _LIPS)
+        if smile is None or pucker is None:
+            return motion
+        own = 0.0 if avatar is None else _smile(avatar)
+        room = max(own - RELAXED, 0.0) if np.isfinite(own) else -RELAXED
+        beyond = -room - motion[smile.place] / smile.scale
+        if beyond <= 0:
+            return motion
+        motion = motion.copy()
+        motion[smile.place] = -room * smile.scale
+        motion[pucker.place] += beyond * MOUTH[1] / PUCKER_NARROWS * pucker.scale
         return motion
 
     def _corrected(self, code: Vector, shape: HeadShape | None, looked: dict[int, float]) -> Vector:
@@ -83,13 +151,13 @@ class Tracked:
             return code
         code = code.copy()
         shut = min(shape.eye_open_left, shape.eye_open_right) < CLOSING
-        for place, scale, measure, is_gaze in self._motions:
-            if is_gaze and shut:
+        for name, place, scale, measure, share in self._motions:
+            if name in _GAZE and shut:
                 code[place] = looked.get(place, code[place])
                 continue
             value = scale * measure(shape)
             if np.isfinite(value):
-                code[place] = value
-            if is_gaze:
+                code[place] += share * (value - code[place])
+            if name in _GAZE:
                 looked[place] = code[place]
         return code

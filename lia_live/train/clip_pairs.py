@@ -37,7 +37,7 @@ from lia_live.train.raster import rasterise
 from lia_live.train.rig import Rig
 
 MEASURED: Final = (YAW, PITCH, ROLL, X, Y, SCALE, OPEN, SMILE, BLINK_L, BLINK_R, GAZE_X, GAZE_Y)
-"""Labels that the landmarks of a single frame give; the others are gestures relative to a rest."""
+"""Labels that the landmarks of a single frame give; of the others they only tell changes (``Rig.compared``)."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class ClipPairs:
             for value in (still, moving, driver, displacement, valid, within, weights)
         )
         sign = torch.where(maps, displacement.new_tensor([-1, 1]).view(1, 2, 1, 1), 1.0)
-        theta = torch.where(flipped.repeat(2)[:, None], mirrored(rig.own), rig.own)
+        theta = torch.where(flipped.repeat(2)[:, None], mirrored(rig.compared), rig.compared)
         return Pairs(
             still,
             moving,
@@ -129,6 +129,7 @@ class ClipPairs:
             valid,
             valid,  # only of what was followed is it known that a warp shows it
             within,
+            torch.zeros_like(within),
             torch.zeros_like(within),
             weights,
             theta[:batch],

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -39,8 +40,21 @@ MASK_START = 3.0
 """Initial mask logit: sigmoid(3) = 0.95."""
 DARK = (-0.66, -0.82, -0.80)
 """RGB of a place whose masks are closed, in [-1, 1]: the inside of a mouth."""
-IVORY = (0.94, 0.84, 0.70)
-"""RGB of teeth in full light, in [-1, 1]."""
+
+
+class Painted(NamedTuple):
+    """Something in mouths that portraits do not show."""
+
+    level: int
+    """Which paints it: -2 is the one below the top."""
+    colour: tuple[float, float, float]
+    """RGB of a mask that is wholly closed; a picture ends at 1."""
+
+
+TEETH = Painted(-2, (1.50, 1.42, 1.22))
+"""Ivory, 1.35 times as far from the dark: at half the resolution a row of teeth that lips cut off never closes a mask
+wholly, and would be grey."""
+TONGUE = Painted(-3, (-0.19, -0.62, -0.65))
 CONSTANT = 0.3
 """A channel whose mean is nearer to zero is not turned into a constant."""
 FLOW_START = 0.05
@@ -102,54 +116,63 @@ def pass_colours(model: LIA, coarser: bool = False) -> LIA:
 
 
 @torch.no_grad()
-def paint_teeth(model: LIA) -> LIA:
-    """Let the level below the top paint teeth where its mask is closed, in place; one that does is left alone.
+def paint(model: LIA, part: Painted) -> LIA:
+    """Let a level below the top paint a ``part`` of mouths where its mask is closed, in place; what paints already is
+    left alone, and so is a network that has no such level.
 
     A colour head sees nothing but masked source features, and a portrait whose lips are closed has no teeth in any of
-    them. So one feature channel of that level becomes a constant, and its head shows ``IVORY - DARK`` times
+    them. So one feature channel of that level becomes a constant, and its head shows ``part.colour - DARK`` times
     (1 - mask) of it: nothing where the mask is open, teeth where it is closed and the top level's is closed as well.
     The channel given up is the one whose variation is heard least. Heads of coarser levels fall silent.
     """
-    *below, head, _ = all_of(ToRGB, model.dec.to_rgbs)
-    if paints_teeth(model):
+    heads = all_of(ToRGB, model.dec.to_rgbs)
+    if len(heads) < -part.level or paints(model, part):
         return model
-    for to_rgb in [*below, head]:
+    for to_rgb in heads[: part.level + 1]:
         _mute(to_rgb)
-    channel, value = _settled_channel(model)
-    conv, activate = _parts(head.conv)
-    for colour, (ivory, dark) in enumerate(zip(IVORY, DARK, strict=True)):
-        way = ivory - dark
+    channel, value = _settled_channel(model, part.level)
+    conv, activate = _parts(heads[part.level].conv)
+    for colour, way in enumerate(_way(part)):
         conv.weight[colour, channel] = -way / (GAIN * conv.scale * value)
         activate.bias[:, colour] = OFFSET + way / GAIN  # linear down to an open mask
     return model
 
 
 @torch.no_grad()
-def paints_teeth(model: LIA) -> bool:
-    """Whether the level below the top shows something bright where its mask is closed."""
+def paints(model: LIA, part: Painted) -> bool:
+    """Whether the part's level shows something about as bright as it where its mask is closed."""
     heads = all_of(ToRGB, model.dec.to_rgbs)
-    if len(heads) < 2:
+    if len(heads) < -part.level:
         return False
-    _, activate = _parts(heads[-2].conv)
+    head, way = heads[part.level], _way(part)
+    _, activate = _parts(head.conv)
     nothing = torch.zeros(1, 3, 1, 1).to(activate.bias)
-    return bool((heads[-2](nothing, None)).mean() > 0.5)
+    return float(head(nothing, None).mean()) > sum(way) / len(way) / 2
 
 
-def _settled_channel(model: LIA) -> tuple[int, float]:
-    """Let a feature channel of the level below the top be constant, the least heard one; its number and its value.
+def _way(part: Painted) -> list[float]:
+    return [colour - dark for colour, dark in zip(part.colour, DARK, strict=True)]
+
+
+def _settled_channel(model: LIA, level: int) -> tuple[int, float]:
+    """Let a feature channel of a level below the top be constant, the least heard one; its number and its value.
 
     What the channels carry is asked of flat patches of many colours.
     """
-    here, after = all_of(ResBlock, model.enc.net_app.convs)[:2]
+    *before, here, after = all_of(ResBlock, model.enc.net_app.convs)[:-level]
     main, _ = _parts(after.conv1)
     beside = all_of(EqualConv2d, after.skip)[0]
-    styled = all_of(StyledConv, model.dec.convs)[-2].conv
+    styled = all_of(StyledConv, model.dec.convs)[2 * (level + 1)].conv
     heard = (main.weight * main.scale).square().sum((0, 2, 3))  # (C,)
     heard += (beside.weight * beside.scale).square().sum((0, 2, 3))
     heard += (styled.weight[0] * styled.scale).square().sum((0, 2, 3))
     steps = torch.linspace(-1, 1, 5).to(heard)
-    patches = torch.cartesian_prod(steps, steps, steps)[:, :, None, None].expand(-1, -1, 16, 16)
-    carried = here(model.enc.net_app.convs[0](patches))[:, :, 4, 4]  # (125, C)
+    patches = torch.cartesian_prod(steps, steps, steps)[:, :, None, None].expand(-1, -1, 32, 32)
+    carried = model.enc.net_app.convs[0](patches)
+    for block in (*before, here):
+        carried = block(carried)
+    middle = carried.shape[-1] // 2
+    carried = carried[:, :, middle, middle]  # (125, C)
     mean = carried.mean(0)
     unfit = torch.where(mean.abs() > CONSTANT, 0.0, 1e9)
     channel = int((heard * carried.var(0) + unfit).argmin())

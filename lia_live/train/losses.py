@@ -23,7 +23,9 @@ class LossWeights:
     """Cross-entropy of the top level's mask against "a warp can show this": 1 is sharp, 0 is a mouth's dark inside."""
     teeth: float = 0.0
     """Cross-entropy of the mask below the top level's against "no painted teeth here"; above 0 that level paints them
-    where its mask is closed (``growth.paint_teeth``): for ``colours = "filled"``."""
+    where its mask is closed (``growth.paint``): for ``colours = "filled"``."""
+    tongue: float = 0.0
+    """The same one level further down, of tongues; only beside ``teeth``."""
     coarser: float = 0.0
     """L1 of what coarser levels add outside the insides of mouths: for ``colours = "filled"``."""
     motion: float = 3.0

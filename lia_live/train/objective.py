@@ -33,10 +33,9 @@ def joint_terms(
         judged = pairs.judged_at(size) * region
         terms["mask"] = losses.mask_distance(out.raws[-1][:, 2:3], pairs.valid_at(size), judged)
     if weights.teeth and len(out.raws) > 1:
-        below = out.raws[-2][:, 2:3]
-        side = below.shape[-1]
-        judged = pairs.judged_at(side) * _regions(pairs.weights_at(side), stage.region_share)
-        terms["teeth"] = losses.mask_distance(below, 1 - pairs.teeth_at(side), judged)
+        terms["teeth"] = _painted(out.raws[-2], pairs, pairs.teeth_at, stage.region_share)
+    if weights.tongue and len(out.raws) > 2:
+        terms["tongue"] = _painted(out.raws[-3], pairs, pairs.tongue_at, stage.region_share)
     if weights.coarser and out.coarser is not None:
         side = out.coarser.shape[-1]
         elsewhere = 1 - pairs.within_at(side)
@@ -58,6 +57,15 @@ def joint_terms(
 def weighted(terms: dict[str, Tensor], weights: losses.LossWeights) -> Tensor:
     """The scalar to descend."""
     return torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
+
+
+def _painted(
+    raw: Tensor, pairs: Pairs, light_at: Callable[[int], Tensor], region_share: float
+) -> Tensor:
+    """How far a level's mask (in ``raw``) is from closed by the light of what is painted, and open elsewhere."""
+    side = raw.shape[-1]
+    judged = pairs.judged_at(side) * _regions(pairs.weights_at(side), region_share)
+    return losses.mask_distance(raw[:, 2:3], 1 - light_at(side), judged)
 
 
 def _flow(raws: list[Tensor], pairs: Pairs, region_share: float) -> Tensor:

@@ -13,6 +13,12 @@ from lia_live.errors import ConfigError
 
 TEETH_SHARE: Final = 0.55
 """Upper teeth take at most this share of an opening: below them it is dark."""
+FLESH: Final = (0.60, 0.38, 0.33)
+"""RGB of lips in [0, 1], mean of portraits."""
+TONGUE_TINT: Final = (0.67, 0.50, 0.53)
+"""A tongue's colour as a share of the lips', where light reaches it."""
+TONGUE_SHARE: Final = 0.85
+"""How much it covers of the dark behind it."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +38,15 @@ class MouthStyle:
 
     @staticmethod
     def plain(light: Tensor, flesh: Tensor) -> MouthStyle:
-        """The teeth that are expected of N portraits whose own nobody has seen.
+        """The teeth and the tongue that are expected of N portraits whose own nobody has seen.
 
         The same for all but for the light: what a portrait does not tell cannot be learned, and would be painted as
         the blurred mean of all that it might be.
         """
         count, device = len(light), light.device
         tooth = torch.tensor([1.0, 0.955, 0.88], device=device).expand(count, 3)
+        typical = torch.tensor(FLESH, device=device)
+        flesh = typical * (flesh.mean(1, keepdim=True) / typical.mean()).clamp(0.5, 1.3)
         return MouthStyle(
             light, flesh, tooth, torch.full_like(light, 0.085), torch.zeros_like(light)
         )
@@ -74,7 +82,7 @@ def mouth_colour(
     across: Tensor, down: Tensor, gap: Tensor, style: MouthStyle
 ) -> tuple[Tensor, Tensor]:
     """The painted inside of mouths, for M pixels one by one: (M, 3) in [0, 1]; and how much of that is the light of
-    teeth, (M,) in [0, 1].
+    teeth and of the tongue, (M, 2) in [0, 1].
 
     ``across``: (M,) -1..1 corner to corner; ``down``: (M,) 0 at the upper lip, 1 at the lower;
     ``gap``: (M,) opening in the middle, eye distances; ``style``: of each pixel's person.
@@ -90,9 +98,11 @@ def mouth_colour(
 
     hill = (1 - (across / 0.72) ** 2).clamp(min=0).sqrt() * (0.06 + 0.36 * gap)
     tongue = _step(hill * ((gap - 0.14) / 0.14).clamp(0, 1) - from_lower, 0.05)
-    relief = 0.45 + 0.25 * (from_lower / 0.2).clamp(max=1)
-    flesh = style.flesh * style.flesh.new_tensor([0.95, 0.68, 0.70]) * relief[:, None]
-    colour = _blend(throat, flesh, 0.85 * tongue)
+    relief = 0.65 + 0.35 * (from_lower / 0.2).clamp(max=1)
+    flesh = style.flesh * style.flesh.new_tensor(TONGUE_TINT) * relief[:, None]
+    colour = _blend(throat, flesh, TONGUE_SHARE * tongue)
+    brightness = style.flesh.mean(1) / (sum(FLESH) / 3)
+    licked = TONGUE_SHARE * tongue * relief * brightness.clamp(max=1)
 
     # Teeth: two arcs that turn into the dark towards the corners, with faint gaps between teeth. Lips that part a
     # little show a dark line below the upper ones.
@@ -108,7 +118,8 @@ def mouth_colour(
     lower = style.lower * bend * ((gap - 0.1) / 0.1).clamp(0, 1)
     below = _step(lower - from_lower, 0.014) * (lower > 0)
     colour = _blend(colour, style.tooth * (0.8 * light)[:, None], below)
-    return colour, light * torch.lerp(shown * below_lip, torch.full_like(light, 0.8), below)
+    teeth = light * torch.lerp(shown * below_lip, torch.full_like(light, 0.8), below)
+    return colour, torch.stack([teeth, licked * (1 - shown) * (1 - below)], 1)
 
 
 @dataclass(frozen=True)

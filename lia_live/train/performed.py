@@ -35,6 +35,8 @@ class PerformedBatch:
     """(B, 1, R, R): 1 in the inside of mouths that the source cannot show: coarser levels may colour there."""
     teeth: Tensor
     """(B, 1, R, R) in [0, 1]: light of the teeth painted there; 0 where nobody knows."""
+    tongue: Tensor
+    """(B, 1, R, R) in [0, 1]: the same of the tongue."""
     weights: Tensor
     """(B, 1, R, R): mouth and eyes 10, brows 5, face 2, rest 1, painted insides of mouths 60, scaled to a mean of 1.
     Of clips the insides count as the mouth does."""
@@ -76,6 +78,10 @@ class PerformedBatch:
     def teeth_at(self, resolution: int) -> Tensor:
         """(B, 1, r, r) in [0, 1]: mean light of painted teeth."""
         return resized(self.teeth, resolution)
+
+    def tongue_at(self, resolution: int) -> Tensor:
+        """(B, 1, r, r) in [0, 1]: mean light of painted tongues."""
+        return resized(self.tongue, resolution)
 
     def weights_at(self, resolution: int) -> Tensor:
         """(B, 1, r, r): region weights, mean 1."""

@@ -156,8 +156,8 @@ class Performer:
             raster,
             strangers=crossing,
         )
-        pictures, teeth = self._paint(scene, size)
-        teeth = resized(teeth[batch : 2 * batch], raster)
+        pictures, lights = self._paint(scene, size)
+        teeth, tongue = resized(lights[batch : 2 * batch], raster).split(1, 1)
         still, moving = pictures[:batch], pictures[batch : 2 * batch]
         driver = torch.cat([pictures[2 * batch :], moving[crossing:]])
         displacement, valid, within, weights = self._correspondence(scene, batch, rests)
@@ -170,9 +170,19 @@ class Performer:
 
         order = torch.randperm(batch, generator=generator, device=self.device)  # mix the crossed in
         flipped = self._chosen(batch, config.mirror, generator)[:, :, None, None]
-        still, moving, driver, displacement, valid, within, teeth, weights = (
+        still, moving, driver, displacement, valid, within, teeth, tongue, weights = (
             torch.where(flipped, value.flip(3), value)[order]
-            for value in (still, moving, driver, displacement, valid, within, teeth, weights)
+            for value in (
+                still,
+                moving,
+                driver,
+                displacement,
+                valid,
+                within,
+                teeth,
+                tongue,
+                weights,
+            )
         )
         flipped = flipped[order]
         sign = torch.where(flipped, displacement.new_tensor([-1, 1]).view(1, 2, 1, 1), 1.0)
@@ -185,6 +195,7 @@ class Performer:
             torch.maximum(valid, within),
             within,
             teeth,
+            tongue,
             weights,
             self._mirrored(source[order], flipped),
             self._mirrored(target[order], flipped),
@@ -210,7 +221,7 @@ class Performer:
         return _Scene(index, theta, style, points, seen, self._mouths(index, theta, seen))
 
     def _paint(self, scene: _Scene, size: int) -> tuple[Tensor, Tensor]:
-        """Pictures (B, 3, S, S) in [-1, 1], and the light of painted teeth (B, 1, S, S) in [0, 1]."""
+        """Pictures (B, 3, S, S) in [-1, 1], and the light of painted teeth and tongues (B, 2, S, S) in [0, 1]."""
         uv, painted, inside, across, down = scene.mouths
         inside = inside + 1e-6
         across, down = across * inside, down * inside  # so that edges do not mix with "no mouth"
@@ -231,14 +242,14 @@ class Performer:
         here = picture, 0, row, column
         gap = scene.theta[:, MOUTH_OPEN] * self._scales[MOUTH_OPEN]
         style = self._styles.pick(scene.style[picture])
-        mouth, ivory = mouth_colour(
+        mouth, light = mouth_colour(
             across[here] / inside[here], down[here] / inside[here], gap[picture], style
         )
         under = pictures[picture, :, row, column]
         pictures[picture, :, row, column] = torch.lerp(under, mouth * 2 - 1, painted[here][:, None])
-        teeth = torch.zeros_like(painted)
-        teeth[here] = ivory * painted[here]
-        return pictures, teeth
+        lights = torch.zeros_like(painted).repeat(1, 2, 1, 1)
+        lights[picture, :, row, column] = light * painted[here][:, None]
+        return pictures, lights
 
     def _mouths(self, index: Tensor, theta: Tensor, raster: Raster) -> _Mouths:
         maps = raster.interpolate(self._attributes[index])  # (B, 7, R, R)

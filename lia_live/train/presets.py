@@ -24,8 +24,8 @@ _VARIED: Final = PerformerConfig(
     motion=MotionConfig(aside_share=0.35, open_share=0.65, small_share=0.6, blink_share=0.55),
 )
 """Everything that faces in a call do, and what is hard of it more often."""
-_FILLED: Final = LossWeights(flow=0.4, mask=2.0, teeth=4.0, coarser=4.0)
-"""The last level passes the source's own colours, the one below paints the teeth that a portrait does not show."""
+_FILLED: Final = LossWeights(flow=0.4, mask=2.0, teeth=4.0, tongue=4.0, coarser=4.0)
+"""The last level passes the source's own colours, the two below paint teeth and tongue."""
 
 
 def first_weights(scale: float = 1.0) -> TrainConfig:

@@ -61,6 +61,8 @@ down with the head."""
 FLAT_FROM: Final = 0.15
 """Face depth beyond this (eye distances behind the eyes) is reduced: cheeks smear less when turned."""
 FLAT_BY: Final = 0.6
+NARROW: Final = 0.5
+"""Mouths narrower than this (eye distances) are puckered."""
 
 
 class Rig:
@@ -292,6 +294,9 @@ class Rig:
         raw[:, GAZE_X], raw[:, GAZE_Y] = gaze[:, 0], gaze[:, 1]
         self._own_raw = raw
         self.own = raw / self._scales  # (N, 16)
+        self.compared = self.own.clone()
+        self.compared[:, [BROW, BROW_INNER]] = own_brows(frontal) / self._scales[[BROW, BROW_INNER]]
+        self.compared[:, PUCKER] = own_pucker(frontal) / self._scales[PUCKER]
 
 
 def _late(closure: Tensor) -> Tensor:
@@ -320,6 +325,20 @@ def own_smile(frontal: Tensor) -> Tensor:
         frontal[:, 0, 1] - (frontal[:, 61, 1] + frontal[:, 291, 1]) / 2
     )  # corners over the upper lip
     return (0.7 * (width - 0.585) / 0.17 + 0.3 * (lift + 0.055) / 0.08).clamp(-0.4, 1.2)
+
+
+def own_pucker(frontal: Tensor) -> Tensor:
+    """(N,) gestures of pucker, from what the mouth is narrower than people's are at rest."""
+    return ((NARROW - (frontal[:, 291, 0] - frontal[:, 61, 0])) / 0.26).clamp(0, 1)
+
+
+def own_brows(frontal: Tensor) -> Tensor:
+    """(N, 2) gestures of raised brows and of raised inner ends, from their height over the eyes' inner corners."""
+    height = -frontal[..., 1]
+    inner = height[:, [55, 285, 107, 336]].mean(1)
+    whole = height[:, [105, 334, 66, 296]].mean(1) - height[:, [133, 362]].mean(1)
+    beside = height[:, [52, 282, 105, 334, 70, 300, 46, 276]].mean(1)
+    return torch.stack([(whole - 0.303) / 0.078, (inner - beside - 0.01) / 0.03], 1)
 
 
 def own_gaze(frontal: Tensor) -> Tensor:

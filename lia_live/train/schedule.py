@@ -181,6 +181,11 @@ class TrainConfig:
                 f"losses.teeth needs train.colours = filled, got {self.colours}",
                 "only there does a coarser level keep the colours that it painted",
             )
+        if any(stage.losses.tongue and not stage.losses.teeth for stage in self.stages):
+            raise ConfigError(
+                "losses.tongue needs losses.teeth",
+                "whoever paints tongues paints teeth before them",
+            )
         if not 0 <= self.ema < 1:
             raise ConfigError(f"train.ema must be in [0, 1), got {self.ema}")
         if not self.clip_norm > 0:

@@ -20,9 +20,20 @@ from torch import Tensor, nn
 
 from lia_live.model import LIA, Direction
 from lia_live.model.layers import EqualConv2d, EqualLinear, all_of, exact
-from lia_live.train.motion import BLINK_L, BLINK_R, GAZE_X, GAZE_Y, OPEN, THETA
+from lia_live.train.motion import (
+    BLINK_L,
+    BLINK_R,
+    BROW,
+    BROW_INNER,
+    GAZE_X,
+    GAZE_Y,
+    OPEN,
+    PUCKER,
+    SMILE,
+    THETA,
+)
 
-TRACKED = (OPEN, BLINK_L, BLINK_R, GAZE_X, GAZE_Y)
+TRACKED = (OPEN, SMILE, PUCKER, BLINK_L, BLINK_R, BROW, BROW_INNER, GAZE_X, GAZE_Y)
 """What a face tracker measures better than an encoder of whole faces reads it. These are told in every sample, as
 changes from the source; live, the tracker tells them (``engine.tracked``)."""
 ALPHA_GAIN = 2.0

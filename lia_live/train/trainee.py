@@ -15,7 +15,7 @@ from lia_live.errors import ConfigError
 from lia_live.model import LIA
 from lia_live.train.checkpoints import pack_optimiser, unpack_optimiser
 from lia_live.train.discriminator import Discriminator
-from lia_live.train.growth import grow, paint_teeth, pass_colours, start
+from lia_live.train.growth import TEETH, TONGUE, grow, paint, pass_colours, start
 from lia_live.train.motion import NAMES
 from lia_live.train.schedule import Gains, Stage, TrainConfig
 from lia_live.train.supply import seeded
@@ -74,9 +74,10 @@ class Trainee:
                 self.teacher = _grown(self.teacher, stage.size)
                 self.average = _grown(self.average, stage.size)
         self.teacher.model.enc.requires_grad_(stage.encoder == "learns")
-        if stage.losses.teeth:
+        parts = [(stage.losses.teeth, TEETH), (stage.losses.tongue, TONGUE)]
+        for part in [part for weight, part in parts if weight]:
             for teacher in (self.teacher, self.average):
-                paint_teeth(teacher.model)
+                paint(teacher.model, part)
         if self._config.colours != "learned":
             _hold_colours(self.teacher, coarser=self._config.colours == "passed")
         self.teacher.model.dec.direction.hold(self.is_recordable(stage))

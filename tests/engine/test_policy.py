@@ -15,7 +15,7 @@ from lia_live.model.directions import Direction
 from tests.doubles import PlainShape
 
 STEP = 1 / 30
-NAMES = ("yaw", "pitch", "roll", "x", "y", "scale", "pucker", "smile")
+NAMES = ("roll", "x", "y", "scale", "jaw x", "free 1", "free 2", "free 3")
 LABELLED = tuple(Direction(name, -10, 10) for name in NAMES)
 UNLABELLED = Direction.unlabelled(len(NAMES))
 REST = np.linspace(-1, 1, len(NAMES))

@@ -10,7 +10,7 @@ import torch
 
 from lia_live.engine.bounds import Axes
 from lia_live.engine.policy import Mode, MotionPolicy, PolicyConfig
-from lia_live.engine.tracked import MEASURED, Tracked
+from lia_live.engine.tracked import MEASURED, POSE, Tracked
 from lia_live.model.directions import Direction
 from lia_live.track import expression, find_faces
 from lia_live.train.motion import NAMES, THETA
@@ -44,8 +44,28 @@ def test_a_photograph_measured_live_has_the_labels_it_would_train_with(picture) 
     near = {"mouth open": 0.2, "blink left": 1.2, "blink right": 1.2, "gaze x": 0.4, "gaze y": 0.8}
     for name, within in near.items():
         assert found[PLACE[name]] == pytest.approx(float(own[PLACE[name]]), abs=within), name
-    others = [index for index in range(20) if index not in TRACKED]
+    posed = [PLACE[name] for name in POSE]
+    others = [index for index in range(20) if index not in (*TRACKED, *posed)]
     np.testing.assert_array_equal(found[others], CODE[others])
+
+
+@pytest.mark.parametrize("picture", [astronaut, hopper])
+def test_turns_and_nods_are_the_mean_of_two_readings(picture) -> None:
+    """With the labels' signs and units: what the rig tells of the photograph is what the tracker does."""
+    photograph = picture()
+    points = find_faces(photograph)[0].landmarks
+    own = Rig(torch.from_numpy(points)[None], max(photograph.shape[:2])).own[0] * ALPHA_GAIN
+    turned = expression(points)
+    encoded = np.zeros(20)
+    found = tracked()(encoded, turned)
+    yaw, pitch = PLACE["yaw"], PLACE["pitch"]
+    assert found[yaw] == pytest.approx(0.5 * float(own[yaw]), abs=0.4)
+    assert found[yaw] == pytest.approx(0.5 * turned.yaw / 0.68 / 13 * ALPHA_GAIN)
+    assert found[pitch] == pytest.approx(0.5 * -turned.pitch / 7 * ALPHA_GAIN)
+    encoded[[yaw, pitch]] = 2.0
+    assert tracked()(encoded, turned)[yaw] == pytest.approx(found[yaw] + 1)
+    for name in POSE:
+        assert POSE[name][0] == THETA[PLACE[name]].scale
 
 
 def test_left_and_right_of_the_picture() -> None:
@@ -133,3 +153,61 @@ def test_a_mouth_that_smiles_open_opens_less() -> None:
         assert (steps > 0).all()
     assert opened(-0.4, 0.3) == -0.4, "closing is as it was"
     assert opened(1.5, None) == opened(1.5, math.nan) == 1.5
+
+
+def test_brows_and_smile_are_measured_in_gestures() -> None:
+    at_rest = PlainShape(mouth_width=0.59, brow_raise=0.303, brow_inner=0.01)
+    found = tracked()(CODE, at_rest)
+    for name in ("smile", "pucker", "brow raise", "brow inner"):
+        assert found[PLACE[name]] == pytest.approx(0, abs=1e-9), name
+    moved = PlainShape(mouth_width=0.76, brow_raise=0.381, brow_inner=-0.02)
+    found = tracked()(CODE, moved)
+    whole = ALPHA_GAIN / 0.5
+    assert found[PLACE["smile"]] == pytest.approx(whole)
+    assert found[PLACE["brow raise"]] == pytest.approx(whole)
+    assert found[PLACE["brow inner"]] == pytest.approx(-whole), "a frown"
+
+
+def test_a_mouth_that_opens_smiles_no_less() -> None:
+    """It becomes narrower by itself."""
+    shut, wide = (
+        tracked()(CODE, PlainShape(mouth_width=width, mouth_open=gap))[PLACE["smile"]]
+        for width, gap in ((0.6, 0.0), (0.58, 0.4))
+    )
+    assert wide == pytest.approx(shut)
+
+
+def test_a_mouth_that_narrows_gives_up_its_smile_and_then_puckers() -> None:
+    smile, pucker = PLACE["smile"], PLACE["pucker"]
+
+    def shown(by: float, width: float | None) -> tuple[float, float]:
+        motion = np.full(20, 0.3)
+        motion[[smile, pucker]] = by, 0.0
+        avatar = None if width is None else PlainShape(mouth_width=width)
+        out = tracked().narrowed(motion, avatar)
+        assert (np.delete(out, [smile, pucker]) == 0.3).all()
+        assert motion[smile] == by, "not in place"
+        return float(out[smile]), float(out[pucker])
+
+    assert shown(2.0, 0.59) == (2.0, 0.0), "a smile is a smile"
+    assert shown(-2.0, 0.76) == (-2.0, 0.0), "one that smiles stops smiling"
+    serious, puckered = shown(-2.0, 0.59)
+    assert serious == pytest.approx(-0.1 * ALPHA_GAIN / 0.5), "its corners are hardly drawn down"
+    assert puckered == pytest.approx(0.4 * 0.17 / 0.2 * ALPHA_GAIN / 0.4)
+    assert shown(-2.0, None) == shown(-2.0, math.nan) == (serious, puckered)
+    for width in (0.5, 0.59, 0.8):  # without a jump
+        ways = np.array([shown(by, width) for by in np.linspace(-6, 2, 200)])
+        assert np.abs(np.diff(ways, axis=0)).max() < 0.06
+    unlabelled = tracked(Direction.unlabelled(20))
+    np.testing.assert_array_equal(unlabelled.narrowed(CODE, None), CODE)
+
+
+@pytest.mark.parametrize("mode", ["relative", "absolute"])
+def test_an_o_puckers_the_avatar_in_both_modes(mode: Mode) -> None:
+    config = PolicyConfig(mode=mode, smooth=0.0, return_s=0.0, breathing=0.0, neutral_window_s=0.3)
+    moved = MotionPolicy(config, DIRECTIONS, np.zeros(20), PlainShape(mouth_width=0.59))
+    for frame in range(120):
+        moved.step(np.zeros(20), PlainShape(mouth_width=0.59), frame / 30)
+    out = moved.step(np.zeros(20), PlainShape(mouth_width=0.45), 4.0)
+    assert out[PLACE["pucker"]] > 2
+    assert out[PLACE["smile"]] > -0.5

@@ -1,11 +1,12 @@
 """A bigger network starts by showing what the smaller one showed."""
 
+import pytest
 import torch
 from torch.nn import functional as F
 
 from lia_live.model import LIA, LIAConfig, Look
 from lia_live.model.synthesis import warp
-from lia_live.train.growth import DARK, IVORY, grow, paint_teeth, paints_teeth, pass_colours, start
+from lia_live.train.growth import DARK, TEETH, TONGUE, grow, paint, paints, pass_colours, start
 
 SMALL = LIAConfig(size=32, width=0.125, latent_dim=32)
 
@@ -100,41 +101,53 @@ def test_passed_colours_are_the_sources_own_or_dark() -> None:
 
 
 @torch.no_grad()
-def test_teeth_are_painted_where_both_masks_are_closed_and_nowhere_else() -> None:
+@pytest.mark.parametrize("inside", [False, True])
+def test_mouths_are_painted_where_masks_are_closed_and_nowhere_else(inside: bool) -> None:
+    """Teeth, and (inside) a tongue one level further down."""
     model = pass_colours(trained_a_little(grow(start(LIA(SMALL)), 64)))
-    assert not paints_teeth(model)
+    assert not paints(model, TEETH)
     picture = smooth_pictures(64)
-    paint_teeth(model)
-    assert paints_teeth(model)
+    paint(model, TEETH)
+    assert paints(model, TEETH)
+    assert not paints(model, TONGUE)
+    if inside:
+        paint(model, TONGUE)
+        assert paints(model, TONGUE)
+        assert paints(model, TEETH)
     for module in (*model.dec.to_flows, *model.dec.convs):  # no flow; masks as they are set below
         if hasattr(module, "conv") and hasattr(module, "upsample"):
             module.conv.weight.zero_()
             module.bias.zero_()
-    below, top = model.dec.to_flows[-2], model.dec.to_flows[-1]
+    tongue, teeth, top = model.dec.to_flows[-3:]
     look = model.encode_appearance(picture)
 
-    def shown(mask_below: float, mask_top: float) -> torch.Tensor:
-        below.bias[:, 2] = mask_below
-        top.bias[:, 2] = mask_top - mask_below
+    def shown(mask_tongue: float, mask_teeth: float, mask_top: float) -> torch.Tensor:
+        tongue.bias[:, 2] = mask_tongue
+        teeth.bias[:, 2] = mask_teeth - mask_tongue
+        top.bias[:, 2] = mask_top - mask_teeth
         out, _ = model.dec(look.latent, look.features)
-        return out[..., 8:-8, 8:-8]
+        return out[..., 16:-16, 16:-16]
 
-    dark, ivory = (torch.tensor(colour).view(1, 3, 1, 1) for colour in (DARK, IVORY))
-    assert (shown(-12, -12) - ivory).abs().max() < 1e-3, "teeth"
-    assert (shown(12, -12) - dark).abs().max() < 1e-3, "the dark below them"
-    assert (shown(0, -12) - (dark + ivory) / 2).abs().max() < 2e-3, "teeth in half light"
-    portrait = warp(picture, torch.zeros(2, 2, 64, 64))[..., 8:-8, 8:-8]
-    assert (shown(12, 12) - portrait).abs().max() < 0.05, "the portrait"
+    dark, ivory, red = (
+        torch.tensor(colour).view(1, 3, 1, 1) for colour in (DARK, TEETH.colour, TONGUE.colour)
+    )
+    assert (shown(12, -12, -12) - ivory).abs().max() < 1e-3, "teeth"
+    assert (shown(12, 12, -12) - dark).abs().max() < 1e-3, "the dark below them"
+    assert (shown(12, 0, -12) - (dark + ivory) / 2).abs().max() < 2e-3, "teeth in half light"
+    expected = red if inside else dark
+    assert (shown(-12, 12, -12) - expected).abs().max() < 1e-3, "a tongue, where it is painted"
+    portrait = warp(picture, torch.zeros(2, 2, 64, 64))[..., 16:-16, 16:-16]
+    assert (shown(12, 12, 12) - portrait).abs().max() < 0.05, "the portrait"
 
 
 @torch.no_grad()
 def test_teeth_are_given_a_channel_once() -> None:
-    model = paint_teeth(grow(start(LIA(SMALL)), 64))
+    model = paint(grow(start(LIA(SMALL)), 64), TEETH)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    paint_teeth(model)
+    paint(model, TEETH)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
-    assert not paints_teeth(grow(model, 128)), "a grown network paints them one level higher"
-    assert paints_teeth(paint_teeth(grow(model, 128)))
+    assert not paints(grow(model, 128), TEETH), "a grown network paints them one level higher"
+    assert paints(paint(grow(model, 128), TEETH), TEETH)
 
 
 @torch.no_grad()
@@ -142,7 +155,7 @@ def test_the_channel_given_up_is_one_that_is_hardly_heard() -> None:
     model = trained_a_little(grow(start(LIA(SMALL)), 64))
     picture = smooth_pictures(64)
     before = model.encode_appearance(picture)
-    paint_teeth(model)
+    paint(model, TEETH)
     after = model.encode_appearance(picture)
     assert (after.latent - before.latent).abs().mean() < 0.35 * before.latent.std()
     still = after.features[-2].std((0, 2, 3)) < 1e-6

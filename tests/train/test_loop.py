@@ -14,7 +14,7 @@ from lia_live.errors import ConfigError
 from lia_live.model import LIA, load_model, save_weights
 from lia_live.train.clip_pairs import ClipPairs, ClipPairsConfig
 from lia_live.train.data import Data
-from lia_live.train.growth import paints_teeth
+from lia_live.train.growth import TEETH, TONGUE, paints
 from lia_live.train.loop import Run
 from lia_live.train.losses import LossWeights
 from lia_live.train.perceptual import FixedFeatures
@@ -103,15 +103,18 @@ def test_a_held_encoder_stays_and_learns_again_afterwards(data: Data, tmp_path: 
         replace(held, single_steps=1)
 
 
-def test_teeth_are_painted_from_the_stage_that_asks_for_them_on(data: Data, tmp_path: Path) -> None:
+def test_mouths_are_painted_from_the_stage_that_asks_for_them_on(
+    data: Data, tmp_path: Path
+) -> None:
     """Interrupted right there as well: they are put in once."""
-    losses = LossWeights(teeth=1.0, coarser=4.0)
+    losses = LossWeights(teeth=1.0, tongue=1.0, coarser=4.0)
     run_config = config(STAGE, replace(SIZE_64, losses=losses), colours="filled")
     whole = opened(run_config, data, tmp_path / "whole")
     whole.train(after(whole, 4))
-    assert not paints_teeth(whole.finished())
+    assert not paints(whole.finished(), TEETH)
     whole.train()
-    assert paints_teeth(whole.finished())
+    assert paints(whole.finished(), TEETH)
+    assert paints(whole.finished(), TONGUE)
     for total in (4, 5, 99):
         run = opened(run_config, data, tmp_path / "parts", resume=total > 4)
         run.train(after(run, total))

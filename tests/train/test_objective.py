@@ -21,7 +21,7 @@ from lia_live.train.teacher import ALPHA_GAIN, Rendered
 from tests.train import runs
 from tests.train.faces import drawn_portraits
 
-ALL = replace(runs.STAGE, losses=LossWeights(perceptual=0.5, coarser=2.0, teeth=1.0))
+ALL = replace(runs.STAGE, losses=LossWeights(perceptual=0.5, coarser=2.0, teeth=1.0, tongue=1.0))
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_every_term_is_a_mean_over_samples(pairs: Pairs, parts: int) -> None:
         joint_terms(rows(out, part), pairs.pick(part), ALL, 16, FixedFeatures()) for part in slices
     ]
     expected = {
-        "pixels", "gradients", "flow", "mask", "teeth", "coarser", "motion", "free", "perceptual",
+        "pixels", "gradients", "flow", "mask", "teeth", "tongue", "coarser", "motion", "free", "perceptual",
     }  # fmt: skip
     assert whole.keys() == expected
     for name, value in whole.items():
@@ -107,10 +107,10 @@ def test_what_a_clip_does_not_know_has_no_gradient(pairs: Pairs) -> None:
 
 def test_the_right_answer_costs_nothing(pairs: Pairs) -> None:
     """Pictures, flow and labels as they are; a mask between 0 and 1 costs its own entropy."""
-    no_teeth = 1 - pairs.teeth_at(16)
+    no_teeth, no_tongue = 1 - pairs.teeth_at(16), 1 - pairs.tongue_at(8)
     raws = [
         torch.cat([torch.atanh(pairs.flow_at(r)), torch.logit(mask, 1e-7)], 1)
-        for r, mask in ((16, no_teeth), (32, pairs.valid_at(32)))
+        for r, mask in ((8, no_tongue), (16, no_teeth), (32, pairs.valid_at(32)))
     ]
     pad = torch.zeros(8, 4)
     out = Rendered(
@@ -128,14 +128,18 @@ def test_the_right_answer_costs_nothing(pairs: Pairs) -> None:
         region = 1 + ALL.region_share * (pairs.weights_at(side) - 1)
         return float((entropy * pairs.judged_at(side) * region).mean())
 
-    floors = {"mask": floor(pairs.valid_at(32)), "teeth": floor(no_teeth)}
+    floors = {
+        "mask": floor(pairs.valid_at(32)),
+        "teeth": floor(no_teeth),
+        "tongue": floor(no_tongue),
+    }
     for name, value in terms.items():
         assert value == pytest.approx(floors.get(name, 0), abs=1e-4)
 
 
 @pytest.mark.parametrize(
     ("off", "gone"),
-    [(name, name) for name in ("flow", "mask", "teeth", "coarser", "motion", "free")],
+    [(name, name) for name in ("flow", "mask", "teeth", "tongue", "coarser", "motion", "free")],
 )
 def test_a_weight_of_zero_turns_a_term_off(pairs: Pairs, off: str, gone: str) -> None:
     stage = replace(ALL, losses=replace(ALL.losses, **{off: 0.0}))
@@ -143,21 +147,26 @@ def test_a_weight_of_zero_turns_a_term_off(pairs: Pairs, off: str, gone: str) ->
     assert "perceptual" not in joint_terms(rendered(), pairs, stage, 16, None)
 
 
-def test_the_level_below_the_top_learns_where_teeth_are(pairs: Pairs) -> None:
-    """Open everywhere, closed on teeth; the other levels are not asked."""
+@pytest.mark.parametrize(("painted", "level"), [("teeth", 1), ("tongue", 0)])
+def test_levels_below_the_top_learn_where_mouths_are_painted(
+    pairs: Pairs, painted: str, level: int
+) -> None:
+    """Open everywhere, closed on teeth or the tongue; the other levels are not asked."""
     out = rendered()
-    joint_terms(out, pairs, ALL, 16, None)["teeth"].backward()
-    assert [raw.grad is not None for raw in out.raws] == [False, True, False]
-    below = out.raws[1]
+    joint_terms(out, pairs, ALL, 16, None)[painted].backward()
+    assert [raw.grad is not None for raw in out.raws] == [here == level for here in range(3)]
+    below = out.raws[level]
+    side = below.shape[-1]
+    light = {"teeth": pairs.teeth_at, "tongue": pairs.tongue_at}[painted](side)
     open_here, down = torch.sigmoid(below[:, 2:3]), below.grad[:, 2:3]
-    asked = pairs.judged_at(16) > 0
-    too_open = open_here > 1 - pairs.teeth_at(16)
+    asked = pairs.judged_at(side) > 0
+    too_open = open_here > 1 - light
     assert (down[asked & too_open] > 0).all()
     assert (down[asked & ~too_open] < 0).all()
     assert (down[~asked] == 0).all()
     performed = (pairs.known == 1).all(1)
-    assert pairs.teeth[performed].amax() > 0.3
-    assert pairs.teeth[~performed].amax() == 0, "a clip does not tell"
+    assert light[performed].amax() > 0.1
+    assert light[~performed].amax() == 0, "a clip does not tell"
 
 
 def test_coarser_levels_may_colour_the_insides_of_mouths_alone(pairs: Pairs) -> None:

@@ -9,9 +9,12 @@ from lia_live.train.mesh import BROWS, EYEBALLS, LID_LOWER, LID_UPPER, OUTER, RI
 from lia_live.train.motion import (
     BLINK_L,
     BLINK_R,
+    BROW,
+    BROW_INNER,
     GAZE_X,
     OPEN,
     PITCH,
+    PUCKER,
     ROLL,
     SCALE,
     SMILE,
@@ -154,3 +157,20 @@ def test_brows_and_what_is_beside_them_stay_when_lids_shut() -> None:
     assert lids > 0.04
     for brow in BROWS:
         assert way[:, list(brow)].max() < 0.02 * lids
+
+
+@pytest.mark.parametrize(("gesture", "far"), [(BROW, 1.6), (BROW_INNER, 1.6), (PUCKER, 2.0)])
+def test_frames_of_a_clip_are_compared_by_gestures_that_one_frame_does_not_tell(
+    gesture: int, far: float
+) -> None:
+    """In units of what a landmark finder shows of them, which is less than the mesh does (inner brows: two fifths)."""
+    rig = drawn_rig()
+    theta = rig.own.clone()
+    theta[:, gesture] += far
+    moved = Rig(rig.pose(torch.arange(3), theta)[:, :478] * SIDE, SIDE)
+    change = moved.compared - rig.compared
+    told = change[:, gesture]  # of a pucker only what is narrower than mouths at rest
+    assert ((told > 0.2 * far) & (told < 2.7 * far)).all()
+    others = [label for label in (BROW, BROW_INNER, PUCKER) if label != gesture]
+    assert change[:, others].abs().max() < 0.8
+    assert torch.equal(moved.own[:, [BROW, BROW_INNER, PUCKER]], torch.zeros(3, 3))
