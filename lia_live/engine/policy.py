@@ -223,15 +223,18 @@ class MotionPolicy:
         if self._recalibrate:
             self._recalibrate = False
             self._neutral.restart(self._rest, self._avatar)
+        if self._config.mode == "absolute" and self._avatar is None:
+            shape = None  # both as measured, or both as encoded
         code = self._tracked(code, shape)
         neutral = self._neutral.follow(code, shape, now, passed)
         code = self._filter(code, now)
         if self._config.mode == "relative":
             motion = self._tracked.about(self._config.strength * (code - neutral), self._avatar)
-        else:  # both as measured, or both as encoded
+        else:
             own = self._rest if shape is None else self._tracked.still(self._rest, self._avatar)
             motion = self._config.strength * (code - own)
-        motion = self._tracked.narrowed(motion, self._avatar)
+        if shape is not None:
+            motion = self._tracked.narrowed(motion, self._avatar)
         return self._range(self._rest + motion + self._edits)
 
     def _arrive(self, now: float) -> None:
@@ -241,6 +244,7 @@ class MotionPolicy:
             share = min(1.0, max(SHORTEST_RETURN, (now - self._lost_at) / self._config.hold_s))
         self._present, self._lost_at = True, None
         self._filter.reset()
+        self._tracked.forget()
         self._glide(now, share)
 
     # Without

@@ -70,7 +70,7 @@ class FaceShape:
     brow_raise: float
     """Height of the brows over the eyes' inner corners, in eye distances: about 0.30 at rest."""
     brow_inner: float
-    """How much higher their inner ends are than the rest of them: about 0.01 at rest, less in a frown."""
+    """How much higher their inner ends are than the rest, eye distances: about 0.01 at rest, less in a frown."""
     mouth_width: float
     """Distance of the mouth's corners in eye distances: about 0.55 at rest, more in a smile."""
     gaze_x: float

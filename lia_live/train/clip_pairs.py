@@ -18,6 +18,8 @@ from lia_live.train.correspondence import correspondence, pixel_middles, region_
 from lia_live.train.motion import (
     BLINK_L,
     BLINK_R,
+    BROW,
+    BROW_INNER,
     GAZE_X,
     GAZE_Y,
     OPEN,
@@ -120,7 +122,12 @@ class ClipPairs:
             for value in (still, moving, driver, displacement, valid, within, weights)
         )
         sign = torch.where(maps, displacement.new_tensor([-1, 1]).view(1, 2, 1, 1), 1.0)
-        theta = torch.where(flipped.repeat(2)[:, None], mirrored(rig.compared), rig.compared)
+        theta = rig.compared
+        rest = theta[:batch, BROW : BROW_INNER + 1].repeat(2, 1)
+        theta[:, BROW : BROW_INNER + 1] -= (
+            rest  # as of portraits: brows are what they do, not where they grow
+        )
+        theta = torch.where(flipped.repeat(2)[:, None], mirrored(theta), theta)
         return Pairs(
             still,
             moving,

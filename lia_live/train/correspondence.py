@@ -55,7 +55,7 @@ def continued_at_edges(place: Tensor) -> Tensor:
     within = place.clamp(0, 1)
     place = within - (place - within) / DRAWN_OUT
     above = DRAWN_OUT * (place[:, 1:] - within[:, 1:]).clamp(min=0) * (within[:, 1:] == 0)
-    spread = (1 - (above / CROWN).square()).clamp(min=1e-4).rsqrt()
+    spread = (1 - (above / CROWN).square()).clamp(min=1e-10).rsqrt()
     x = 0.5 + (place[:, :1] - 0.5) * spread
     return torch.cat([x, place[:, 1:]], 1).clamp(EDGE, 1 - EDGE)
 

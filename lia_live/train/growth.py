@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lia_live.model import LIA
 from lia_live.model.layers import (
@@ -116,72 +116,86 @@ def pass_colours(model: LIA, coarser: bool = False) -> LIA:
 
 
 @torch.no_grad()
-def paint(model: LIA, part: Painted) -> LIA:
+def paint(model: LIA, part: Painted, average: LIA | None = None) -> LIA:
     """Let a level below the top paint a ``part`` of mouths where its mask is closed, in place; what paints already is
     left alone, and so is a network that has no such level.
 
     A colour head sees nothing but masked source features, and a portrait whose lips are closed has no teeth in any of
     them. So one feature channel of that level becomes a constant, and its head shows ``part.colour - DARK`` times
     (1 - mask) of it: nothing where the mask is open, teeth where it is closed and the top level's is closed as well.
-    The channel given up is the one whose variation is heard least. Heads of coarser levels fall silent.
+    The channel given up is the one whose variation is heard least. Heads of coarser levels fall silent: teeth come
+    before the tongue. ``average``: of the same training, gives up the same channel. A part that is painted keeps the
+    colour that it has.
     """
-    heads = all_of(ToRGB, model.dec.to_rgbs)
-    if len(heads) < -part.level or paints(model, part):
+    if len(all_of(ToRGB, model.dec.to_rgbs)) < -part.level or paints(model, part):
         return model
-    for to_rgb in heads[: part.level + 1]:
-        _mute(to_rgb)
-    channel, value = _settled_channel(model, part.level)
-    conv, activate = _parts(heads[part.level].conv)
-    for colour, way in enumerate(_way(part)):
-        conv.weight[colour, channel] = -way / (GAIN * conv.scale * value)
-        activate.bias[:, colour] = OFFSET + way / GAIN  # linear down to an open mask
+    channel = _least_heard(model, part.level)
+    for one in (model, *([] if average is None else [average])):
+        heads = all_of(ToRGB, one.dec.to_rgbs)
+        for to_rgb in heads[: part.level + 1]:
+            _mute(to_rgb)
+        value = _settle(one, part.level, channel)
+        conv, activate = _parts(heads[part.level].conv)
+        for colour, way in enumerate(_way(part)):
+            conv.weight[colour, channel] = -way / (GAIN * conv.scale * value)
+            activate.bias[:, colour] = OFFSET + way / GAIN  # linear down to an open mask
     return model
 
 
 @torch.no_grad()
 def paints(model: LIA, part: Painted) -> bool:
-    """Whether the part's level shows something about as bright as it where its mask is closed."""
+    """Whether the part's level shows something like it where its mask is closed: half as much of it to twice."""
     heads = all_of(ToRGB, model.dec.to_rgbs)
     if len(heads) < -part.level:
         return False
-    head, way = heads[part.level], _way(part)
+    head = heads[part.level]
     _, activate = _parts(head.conv)
     nothing = torch.zeros(1, 3, 1, 1).to(activate.bias)
-    return float(head(nothing, None).mean()) > sum(way) / len(way) / 2
+    way = torch.tensor(_way(part)).to(nothing)
+    shown = head(nothing, None).flatten()
+    return 0.5 < float(shown @ way / (way @ way)) < 2
 
 
 def _way(part: Painted) -> list[float]:
     return [colour - dark for colour, dark in zip(part.colour, DARK, strict=True)]
 
 
-def _settled_channel(model: LIA, level: int) -> tuple[int, float]:
-    """Let a feature channel of a level below the top be constant, the least heard one; its number and its value.
-
-    What the channels carry is asked of flat patches of many colours.
-    """
-    *before, here, after = all_of(ResBlock, model.enc.net_app.convs)[:-level]
+def _least_heard(model: LIA, level: int) -> int:
+    """The feature channel of a level below the top that may best be constant: little heard, and not near zero."""
+    after = all_of(ResBlock, model.enc.net_app.convs)[-level - 1]
     main, _ = _parts(after.conv1)
     beside = all_of(EqualConv2d, after.skip)[0]
     styled = all_of(StyledConv, model.dec.convs)[2 * (level + 1)].conv
     heard = (main.weight * main.scale).square().sum((0, 2, 3))  # (C,)
     heard += (beside.weight * beside.scale).square().sum((0, 2, 3))
     heard += (styled.weight[0] * styled.scale).square().sum((0, 2, 3))
-    steps = torch.linspace(-1, 1, 5).to(heard)
-    patches = torch.cartesian_prod(steps, steps, steps)[:, :, None, None].expand(-1, -1, 32, 32)
-    carried = model.enc.net_app.convs[0](patches)
-    for block in (*before, here):
-        carried = block(carried)
-    middle = carried.shape[-1] // 2
-    carried = carried[:, :, middle, middle]  # (125, C)
-    mean = carried.mean(0)
-    unfit = torch.where(mean.abs() > CONSTANT, 0.0, 1e9)
-    channel = int((heard * carried.var(0) + unfit).argmin())
+    carried = _carried(model, level)
+    unfit = torch.where(carried.mean(0).abs() > CONSTANT, 0.0, 1e9)
+    return int((heard * carried.var(0) + unfit).argmin())
+
+
+def _settle(model: LIA, level: int, channel: int) -> float:
+    """Let that channel be constant, about as it is on average; its value."""
+    mean = float(_carried(model, level)[:, channel].mean())
+    here = all_of(ResBlock, model.enc.net_app.convs)[-level - 2]
     last, activate = _parts(here.conv2)
     last.weight[channel] = 0
     all_of(EqualConv2d, here.skip)[0].weight[channel] = 0
-    value = float(mean[channel]) if unfit[channel] == 0 else 1.0
+    value = mean if abs(mean) > CONSTANT else 1.0
     activate.bias[:, channel] = value if value > 0 else value / LEAK
-    return channel, value
+    return value
+
+
+def _carried(model: LIA, level: int) -> Tensor:
+    """(125, C): what the channels of a level carry of flat patches of many colours."""
+    steps = torch.linspace(-1, 1, 5).to(next(model.parameters()))
+    patches = torch.cartesian_prod(steps, steps, steps)[:, :, None, None].expand(-1, -1, 32, 32)
+    carried = model.enc.net_app.convs[0](patches)
+    for block in all_of(ResBlock, model.enc.net_app.convs)[: -level - 1]:
+        carried = block(carried)
+    middle = carried.shape[-1] // 2
+    found: Tensor = carried[:, :, middle, middle]
+    return found
 
 
 def _grow_once(model: LIA) -> LIA:

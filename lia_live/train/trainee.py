@@ -76,8 +76,7 @@ class Trainee:
         self.teacher.model.enc.requires_grad_(stage.encoder == "learns")
         parts = [(stage.losses.teeth, TEETH), (stage.losses.tongue, TONGUE)]
         for part in [part for weight, part in parts if weight]:
-            for teacher in (self.teacher, self.average):
-                paint(teacher.model, part)
+            paint(self.teacher.model, part, self.average.model)
         if self._config.colours != "learned":
             _hold_colours(self.teacher, coarser=self._config.colours == "passed")
         self.teacher.model.dec.direction.hold(self.is_recordable(stage))

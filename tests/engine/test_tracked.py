@@ -42,6 +42,7 @@ def test_a_photograph_measured_live_has_the_labels_it_would_train_with(picture) 
     own = Rig(torch.from_numpy(points)[None], side).own[0] * ALPHA_GAIN
     found = tracked()(CODE, expression(points))
     near = {"mouth open": 0.2, "blink left": 1.2, "blink right": 1.2, "gaze x": 0.4, "gaze y": 0.8}
+    near |= {"smile": 1.5, "pucker": 0.1}
     for name, within in near.items():
         assert found[PLACE[name]] == pytest.approx(float(own[PLACE[name]]), abs=within), name
     posed = [PLACE[name] for name in POSE]
@@ -49,23 +50,51 @@ def test_a_photograph_measured_live_has_the_labels_it_would_train_with(picture) 
     np.testing.assert_array_equal(found[others], CODE[others])
 
 
-@pytest.mark.parametrize("picture", [astronaut, hopper])
-def test_turns_and_nods_are_the_mean_of_two_readings(picture) -> None:
-    """With the labels' signs and units: what the rig tells of the photograph is what the tracker does."""
-    photograph = picture()
-    points = find_faces(photograph)[0].landmarks
-    own = Rig(torch.from_numpy(points)[None], max(photograph.shape[:2])).own[0] * ALPHA_GAIN
-    turned = expression(points)
-    encoded = np.zeros(20)
-    found = tracked()(encoded, turned)
-    yaw, pitch = PLACE["yaw"], PLACE["pitch"]
-    assert found[yaw] == pytest.approx(0.5 * float(own[yaw]), abs=0.4)
-    assert found[yaw] == pytest.approx(0.5 * turned.yaw / 0.68 / 13 * ALPHA_GAIN)
-    assert found[pitch] == pytest.approx(0.5 * -turned.pitch / 7 * ALPHA_GAIN)
-    encoded[[yaw, pitch]] = 2.0
-    assert tracked()(encoded, turned)[yaw] == pytest.approx(found[yaw] + 1)
-    for name in POSE:
-        assert POSE[name][0] == THETA[PLACE[name]].scale
+@pytest.mark.parametrize(("label", "least", "most"), [("yaw", 1.3, 1.6), ("pitch", 0.8, 1.2)])
+def test_turns_and_nods_are_the_mean_of_two_readings(label: str, least: float, most: float) -> None:
+    """Of a head that turns by one unit of the label, the tracker's half: signs and units are the rig's."""
+    photograph = hopper()
+    side = max(photograph.shape[:2])
+    rig = Rig(torch.from_numpy(find_faces(photograph)[0].landmarks)[None], side)
+    place = PLACE[label]
+    found = []
+    for way in (-1.0, 1.0):
+        theta = rig.own.clone()
+        theta[:, place] += way
+        points = (rig.pose(torch.tensor([0]), theta)[0, :478] * side).numpy()
+        found.append(tracked()(np.zeros(20), expression(points))[place])
+        encoded = tracked()(np.full(20, 2.0), expression(points))[place]
+        assert encoded == pytest.approx(found[-1] + 1), "the encoder's half"
+    assert least < (found[1] - found[0]) / ALPHA_GAIN < most
+    assert POSE[label][0] == THETA[place].scale
+
+
+def test_who_comes_next_has_not_looked_anywhere() -> None:
+    follow = tracked()
+    follow(CODE, PlainShape(gaze_x=0.03))
+    follow.forget()
+    shut = PlainShape(eye_open_left=0.1, eye_open_right=0.1)
+    assert follow(CODE, shut)[PLACE["gaze x"]] == CODE[PLACE["gaze x"]]
+
+
+@pytest.mark.parametrize("mode", ["relative", "absolute"])
+def test_lips_that_nobody_measures_are_as_encoded(mode: Mode) -> None:
+    config = PolicyConfig(mode=mode, smooth=0.0, return_s=0.0, breathing=0.0, neutral_window_s=0.3)
+    for avatar, shape in (
+        (PlainShape(), None),
+        (None, PlainShape()) if mode == "absolute" else (None, None),
+    ):
+        moved = MotionPolicy(config, DIRECTIONS, np.zeros(20), avatar)
+        for frame in range(120):
+            moved.step(np.zeros(20), shape, frame / 30)
+        alpha = np.zeros(20)
+        alpha[[PLACE["smile"], PLACE["pucker"]]] = -1.0, 1.5
+        out = moved.step(alpha, shape, 4.0)
+        assert out[PLACE["smile"]] == pytest.approx(-1.0, abs=1e-3)
+        assert out[PLACE["pucker"]] == pytest.approx(1.5, abs=1e-3)
+    broken = tracked()(CODE, PlainShape(mouth_width=math.nan))
+    for name in ("smile", "pucker"):
+        assert broken[PLACE[name]] == CODE[PLACE[name]]
 
 
 def test_left_and_right_of_the_picture() -> None:

@@ -147,7 +147,24 @@ def test_teeth_are_given_a_channel_once() -> None:
     paint(model, TEETH)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert not paints(grow(model, 128), TEETH), "a grown network paints them one level higher"
-    assert paints(paint(grow(model, 128), TEETH), TEETH)
+    grown = paint(grow(model, 128), TEETH)
+    assert paints(grown, TEETH)
+    assert not paints(grow(model, 128), TONGUE), "teeth are no tongue"
+
+
+@torch.no_grad()
+def test_a_network_and_its_average_give_up_the_same_channel() -> None:
+    model = trained_a_little(grow(start(LIA(SMALL)), 64))
+    average = grow(start(LIA(SMALL)), 64)
+    paint(model, TEETH, average)
+    picture = smooth_pictures(64)
+    still = [
+        one.encode_appearance(picture).features[-2].std((0, 2, 3)) < 1e-6
+        for one in (model, average)
+    ]
+    assert still[0].sum() == 1
+    assert (still[0] & still[1]).sum() == 1
+    assert paints(average, TEETH)
 
 
 @torch.no_grad()

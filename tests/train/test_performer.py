@@ -363,3 +363,6 @@ def test_beyond_its_edges_a_portrait_goes_on_without_a_jump() -> None:
     above = torch.tensor([[0.3, 0.3, 0.3], [0.0, -0.03, -0.06]]).view(1, 2, 1, 3)
     left = continued_at_edges(above)[0, 0, 0]
     assert left.tolist() == pytest.approx([0.3, 0.2317, 0.002], abs=1e-4), "hair closes to a dome"
+    middle = torch.stack([torch.linspace(0.49, 0.51, 20), torch.full((20,), -0.06)])
+    beside = continued_at_edges(middle.view(1, 2, 1, 20))[0, 0, 0]
+    assert ((beside - 0.5).abs() > 0.45).all(), "no antenna on top of it"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+from lia_live.engine.bounds import Axes
+from lia_live.engine.tracked import Tracked
 from lia_live.train.mesh import BROWS, EYEBALLS, LID_LOWER, LID_UPPER, OUTER, RING
 from lia_live.train.motion import (
     BLINK_L,
@@ -12,6 +15,7 @@ from lia_live.train.motion import (
     BROW,
     BROW_INNER,
     GAZE_X,
+    NAMES,
     OPEN,
     PITCH,
     PUCKER,
@@ -25,6 +29,8 @@ from lia_live.train.motion import (
 )
 from lia_live.train.raster import rasterise
 from lia_live.train.rig import Rig
+from lia_live.train.teacher import ALPHA_GAIN, label_directions
+from tests.doubles import PlainShape
 from tests.train.faces import SIDE, drawn_portraits
 
 
@@ -159,18 +165,34 @@ def test_brows_and_what_is_beside_them_stay_when_lids_shut() -> None:
         assert way[:, list(brow)].max() < 0.02 * lids
 
 
-@pytest.mark.parametrize(("gesture", "far"), [(BROW, 1.6), (BROW_INNER, 1.6), (PUCKER, 2.0)])
-def test_frames_of_a_clip_are_compared_by_gestures_that_one_frame_does_not_tell(
-    gesture: int, far: float
+@pytest.mark.parametrize(("gesture", "least", "most"), [(BROW, 0.7, 1.3), (BROW_INNER, 2.0, 3.2)])
+def test_brows_of_a_frame_are_compared_with_those_of_another(
+    gesture: int, least: float, most: float
 ) -> None:
-    """In units of what a landmark finder shows of them, which is less than the mesh does (inner brows: two fifths)."""
+    """In units of what a landmark finder shows of them: of inner ends two fifths of what the mesh does."""
     rig = drawn_rig()
     theta = rig.own.clone()
-    theta[:, gesture] += far
+    theta[:, gesture] += 1.6
     moved = Rig(rig.pose(torch.arange(3), theta)[:, :478] * SIDE, SIDE)
-    change = moved.compared - rig.compared
-    told = change[:, gesture]  # of a pucker only what is narrower than mouths at rest
-    assert ((told > 0.2 * far) & (told < 2.7 * far)).all()
-    others = [label for label in (BROW, BROW_INNER, PUCKER) if label != gesture]
-    assert change[:, others].abs().max() < 0.8
-    assert torch.equal(moved.own[:, [BROW, BROW_INNER, PUCKER]], torch.zeros(3, 3))
+    change = (moved.compared - rig.compared)[:, gesture] / 1.6
+    assert ((change > least) & (change < most)).all()
+    assert torch.equal(moved.own[:, [BROW, BROW_INNER]], torch.zeros(3, 2)), "nobody's own"
+
+
+@pytest.mark.parametrize("width", [0.48, 0.55, 0.59, 0.7])
+def test_lips_of_clips_are_told_as_they_are_live(width: float) -> None:
+    """A mouth that narrows puckers: the same change of smile and pucker, whatever the mouth was before."""
+    tracked = Tracked(Axes(label_directions(20)))
+    landmarks = drawn_portraits().landmarks
+    source, target = landmarks.clone(), landmarks.clone()
+    unit = landmarks[:, 263, 0] - landmarks[:, 33, 0]
+    for points, apart in ((source, 0.59), (target, width)):
+        middle = (landmarks[:, 61, 0] + landmarks[:, 291, 0]) / 2
+        points[:, 61, 0], points[:, 291, 0] = middle - apart * unit / 2, middle + apart * unit / 2
+    told = Rig(target, SIDE).compared - Rig(source, SIDE).compared
+    shapes = [PlainShape(mouth_width=apart) for apart in (0.59, width)]
+    before, after = (tracked.still(np.zeros(20), shape) for shape in shapes)
+    live = tracked.narrowed(after - before, shapes[0]) / ALPHA_GAIN
+    for label in (SMILE, PUCKER):
+        found = told[:, label].tolist()
+        assert found == pytest.approx([live[label]] * 3, abs=0.2), NAMES[label]
