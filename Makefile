@@ -31,5 +31,5 @@ soak: setup ## long runs and kill tests in number
 test-virtualcam: setup ## a real virtual camera, in a virtual machine
 	@tests/virtualcam/run.sh
 
-weights: setup ## the default weights from a folder of faces: make weights FACES=../faces RUN=runs/weights [MINUTES=12 ONLY="P1 GRID" REST=GRID]
+weights: setup ## the default weights from a folder of faces: make weights FACES=../faces RUN=runs/weights [MINUTES=15 ONLY="P1 GRID" REST=GRID]
 	@scripts/weights.sh $(FACES) $(RUN) $(MINUTES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from lia_live.cli.assets import DEMO_AVATAR
 from lia_live.frame import Pixels
 from lia_live.model import to_pixels
 from lia_live.track import FaceShape, expression, find_faces
+from lia_live.train.presets import GAINS
+from lia_live.train.teacher import gains_of
 
 WEIGHTS = Path(lia_live.__file__).parent / "weights"
 
@@ -25,6 +28,17 @@ def model() -> lia_live.LIA:
 @pytest.fixture(scope="module")
 def avatar(model: lia_live.LIA) -> lia_live.Avatar:
     return lia_live.Avatar.from_image(DEMO_AVATAR, model)
+
+
+def test_the_presets_know_how_far_they_were_turned_up(model: lia_live.LIA) -> None:
+    told = GAINS.by_label()
+    for direction, gain in zip(model.directions, gains_of(model).tolist(), strict=True):
+        assert gain == pytest.approx(told.get(direction.name, 1.0)), direction.name
+
+
+def test_the_card_has_no_gaps() -> None:
+    card = (WEIGHTS / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert not re.search(r"@[A-Z]", card)
 
 
 def shown(model: lia_live.LIA, avatar: lia_live.Avatar, **moved: float) -> Pixels:

@@ -38,6 +38,11 @@ def _smile(shape: HeadShape) -> float:
     return (shape.mouth_width + NARROWING * WIDE_OPEN * shape.mouth_open - rest) / whole
 
 
+def _no_pucker(shape: HeadShape) -> float:
+    """0: what narrows a mouth beyond rest becomes a pucker in ``Tracked.narrowed``; NaN where no width is known."""
+    return 0.0 if np.isfinite(_smile(shape)) else np.nan
+
+
 def _brow(measure: float, which: int) -> float:
     rest, whole = BROWS[which]
     return (measure - rest) / whole
@@ -51,10 +56,7 @@ def _closure(eye_open: float) -> float:
 MEASURED: Final[dict[str, tuple[float, Callable[[HeadShape], float]]]] = {
     "mouth open": (0.15, lambda shape: WIDE_OPEN * shape.mouth_open),
     "smile": (0.5, _smile),
-    "pucker": (
-        0.4,
-        lambda shape: 0 * _smile(shape),
-    ),  # what narrows beyond rest: ``Tracked.narrowed``
+    "pucker": (0.4, _no_pucker),
     "blink left": (0.4, lambda shape: _closure(shape.eye_open_right)),
     "blink right": (0.4, lambda shape: _closure(shape.eye_open_left)),
     "brow raise": (0.5, lambda shape: _brow(shape.brow_raise, 0)),

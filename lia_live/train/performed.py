@@ -38,7 +38,7 @@ class PerformedBatch:
     tongue: Tensor
     """(B, 1, R, R) in [0, 1]: the same of the tongue."""
     weights: Tensor
-    """(B, 1, R, R): mouth and eyes 10, brows 5, face 2, rest 1, painted insides of mouths 60, scaled to a mean of 1.
+    """(B, 1, R, R): mouth and eyes 10, brows 5, face 2, rest 1, insides of mouths 60, scaled to a mean of 1.
     Of clips the insides count as the mouth does."""
     theta_source: Tensor
     """(B, 16) labels of ``source`` in the order of ``motion.THETA``."""

@@ -15,7 +15,7 @@ from lia_live.train.schedule import Gains, Stage, TrainConfig
 
 SHAPE: Final = LIAConfig(size=256, width=0.25, latent_dim=256, motion_dim=20)
 """Of the shipped network."""
-GAINS: Final = Gains(yaw=1.2, pitch=1.55, roll=1.05, mouth_open=1.1, blink=1.25, brows=1.25)
+GAINS: Final = Gains(yaw=1.25, pitch=1.6, roll=1.05, mouth_open=1.15, blink=1.35, brows=1.25)
 """Of the shipped weights."""
 _VARIED: Final = PerformerConfig(
     toothed=0.4,
@@ -147,7 +147,7 @@ def longer(scale: float = 1.0) -> TrainConfig:
 def finish(scale: float = 1.0) -> TrainConfig:
     """The decoder of finished weights trained on for an hour of two plain cores (0.48 s a step): for ``--base``.
 
-    For what is wrong in the picture and not in its motion: the end of the schedule of the shipped weights.
+    For what is wrong in the picture and not in its motion; for who has no GPU.
     """
     whole = longer(scale)
     performer = replace(
@@ -176,7 +176,7 @@ def gpu(scale: float = 1.0) -> TrainConfig:
     scale for another time.
 
     The schedule of the shipped weights but for three things: their first stages (450 steps of 16 pairs at 32 pixels,
-    900 at 64) were run on a CPU, the last stage in two parts, and a few thousand steps on a CPU came after.
+    900 at 64) were run on a CPU, the last stage in three parts, and some 14,000 small steps on a CPU came between.
     """
     first = Stage(
         size=32, joint_steps=_steps(1500, scale), batch=64, single_batch=128, region_share=0.2
