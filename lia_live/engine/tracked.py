@@ -14,6 +14,14 @@ import numpy as np
 
 from lia_live.engine.bounds import Axes, Vector
 from lia_live.engine.neutral import HeadShape
+from lia_live.model.labels import (
+    BROW_INNER,
+    BROW_RAISE,
+    MOUTH,
+    NARROWING,
+    PUCKER_NARROWS,
+    RELAXED,
+)
 
 WIDE_OPEN: Final = 0.5
 """Gap between the lips, in eye distances, that a shape calls 1."""
@@ -21,21 +29,11 @@ LIDS: Final = (0.11, 0.28)
 """Gap of the lids over the eye's width: of a shut eye (its landmarks never quite meet), and of an ordinary open one."""
 CLOSING: Final = 0.14
 """Irises are not looked for behind lids that are nearer to each other than this."""
-MOUTH: Final = (0.59, 0.17)
-"""Width of the mouth, in eye distances, at which nobody smiles, and by how much a whole smile widens it."""
-NARROWING: Final = 0.1
-"""A mouth that opens by one eye distance is so much narrower for it, and smiles no less."""
-PUCKER_NARROWS: Final = 0.2
-"""By how much lips that are wholly puckered narrow the mouth, eye distances."""
-BROWS: Final = ((0.303, 0.078), (0.01, 0.03))
-"""What a shape shows of raised brows, and of raised inner ends, eye distances: at rest, and how much more for a whole
-gesture. A landmark finder shows two fifths of what inner ends do."""
 
 
 def _smile(shape: HeadShape) -> float:
     """Signed: below 0 the mouth is narrower than at rest."""
-    rest, whole = MOUTH
-    return (shape.mouth_width + NARROWING * WIDE_OPEN * shape.mouth_open - rest) / whole
+    return _gestures(shape.mouth_width + NARROWING * WIDE_OPEN * shape.mouth_open, MOUTH)
 
 
 def _no_pucker(shape: HeadShape) -> float:
@@ -43,8 +41,8 @@ def _no_pucker(shape: HeadShape) -> float:
     return 0.0 if np.isfinite(_smile(shape)) else np.nan
 
 
-def _brow(measure: float, which: int) -> float:
-    rest, whole = BROWS[which]
+def _gestures(measure: float, gesture: tuple[float, float]) -> float:
+    rest, whole = gesture
     return (measure - rest) / whole
 
 
@@ -59,18 +57,17 @@ MEASURED: Final[dict[str, tuple[float, Callable[[HeadShape], float]]]] = {
     "pucker": (0.4, _no_pucker),
     "blink left": (0.4, lambda shape: _closure(shape.eye_open_right)),
     "blink right": (0.4, lambda shape: _closure(shape.eye_open_left)),
-    "brow raise": (0.5, lambda shape: _brow(shape.brow_raise, 0)),
-    "brow inner": (0.5, lambda shape: _brow(shape.brow_inner, 1)),
+    "brow raise": (0.5, lambda shape: _gestures(shape.brow_raise, BROW_RAISE)),
+    "brow inner": (0.5, lambda shape: _gestures(shape.brow_inner, BROW_INNER)),
     "gaze x": (0.03, lambda shape: shape.gaze_x),
     "gaze y": (0.018, lambda shape: shape.gaze_y),
 }
 """Directions by name: what one unit of their label is (``train.motion.THETA``), and the measure in the same terms. Left
 and right of a label are the picture's, of a shape the person's own."""
+TURNED: Final = 0.68
+"""A landmark finder reads this share of how far the performer's heads turn: 17 degrees of 25."""
 POSE: Final[dict[str, tuple[float, Callable[[HeadShape], float]]]] = {
-    "yaw": (
-        13.0,
-        lambda shape: shape.yaw / 0.68,
-    ),  # 25 degrees of the performer's heads are read as 17
+    "yaw": (13.0, lambda shape: shape.yaw / TURNED),
     "pitch": (7.0, lambda shape: -shape.pitch),
 }
 """The same of what both read well, each with errors of its own: they are averaged."""
@@ -83,9 +80,6 @@ HALVES: Final = 0.2
 _GAZE: Final = ("gaze x", "gaze y")
 _MOUTH: Final = "mouth open"
 _LIPS: Final = ("smile", "pucker")
-RELAXED: Final = -0.1
-"""A smile may turn into this little, gestures; what narrows a mouth beyond puckers it and does not draw its corners
-down."""
 
 
 class _Motion(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lia_live.model.labels import BROWS, BROWS_BESIDE, BROWS_INNER, EYES_INNER
 from lia_live.track.crop import Landmarks
 
 # fmt: off
@@ -28,9 +29,6 @@ _MIDDLE: Final = (
 _LIPS: Final = ((13, 14), (82, 87), (312, 317))
 _RIGHT_LIDS: Final = ((159, 145), (158, 153), (160, 144))
 _LEFT_LIDS: Final = ((386, 374), (385, 380), (387, 373))
-_BROWS: Final = (105, 334, 66, 296)
-_BROWS_INNER: Final = (55, 285, 107, 336)
-_BROWS_BESIDE: Final = (52, 282, 105, 334, 70, 300, 46, 276)
 _IRISES: Final = (468, 473)
 _EYE_CORNERS: Final = (33, 133, 362, 263)
 # fmt: on
@@ -93,9 +91,8 @@ def expression(landmarks: Landmarks) -> FaceShape:
     pitch = -np.arctan2(rotation[2, 1], rotation[2, 2])
     roll = np.arctan2(rotation[1, 0], rotation[0, 0])
     gaze = upright[list(_IRISES), :2].mean(axis=0) - upright[list(_EYE_CORNERS), :2].mean(axis=0)
-    # over the inner corners: landmarks of the outer ones go down with the lids
-    brow = upright[[133, 362], 1].mean() - upright[list(_BROWS), 1].mean()
-    inner = upright[list(_BROWS_BESIDE), 1].mean() - upright[list(_BROWS_INNER), 1].mean()
+    brow = upright[list(EYES_INNER), 1].mean() - upright[list(BROWS), 1].mean()
+    inner = upright[list(BROWS_BESIDE), 1].mean() - upright[list(BROWS_INNER), 1].mean()
     return FaceShape(
         yaw=float(np.degrees(yaw)),
         pitch=float(np.degrees(pitch)) + _REST_TILT_DEG,

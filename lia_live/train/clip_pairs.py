@@ -122,11 +122,9 @@ class ClipPairs:
             for value in (still, moving, driver, displacement, valid, within, weights)
         )
         sign = torch.where(maps, displacement.new_tensor([-1, 1]).view(1, 2, 1, 1), 1.0)
-        theta = rig.compared
-        rest = theta[:batch, BROW : BROW_INNER + 1].repeat(2, 1)
-        theta[:, BROW : BROW_INNER + 1] -= (
-            rest  # as of portraits: brows are what they do, not where they grow
-        )
+        theta = rig.compared.clone()
+        # as of portraits: brows are what they do, not where they grow
+        theta[:, BROW : BROW_INNER + 1] -= theta[:batch, BROW : BROW_INNER + 1].repeat(2, 1)
         theta = torch.where(flipped.repeat(2)[:, None], mirrored(theta), theta)
         return Pairs(
             still,

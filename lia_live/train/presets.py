@@ -172,7 +172,7 @@ def finish(scale: float = 1.0) -> TrainConfig:
 
 
 def gpu(scale: float = 1.0) -> TrainConfig:
-    """From nothing to the shipped size on one CUDA device, ten minutes of an H200; ``train.fitting`` tells the
+    """From nothing to the shipped size on one CUDA device, a quarter of an hour; ``train.fitting`` tells the
     scale for another time.
 
     The schedule of the shipped weights but for three things: their first stages (450 steps of 16 pairs at 32 pixels,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lia_live.model import labels
 from lia_live.model.config import Framing
 from lia_live.train import gestures, mesh
 from lia_live.train.motion import (
@@ -61,8 +62,6 @@ down with the head."""
 FLAT_FROM: Final = 0.15
 """Face depth beyond this (eye distances behind the eyes) is reduced: cheeks smear less when turned."""
 FLAT_BY: Final = 0.6
-RELAXED: Final = -0.1
-"""Mouths that smile less than this (gestures) are puckered."""
 
 
 class Rig:
@@ -294,11 +293,12 @@ class Rig:
         raw[:, GAZE_X], raw[:, GAZE_Y] = gaze[:, 0], gaze[:, 1]
         self._own_raw = raw
         self.own = raw / self._scales  # (N, 16)
-        self.compared = (
-            self.own.clone()
-        )  # with what one frame tells only beside another of the same person
+        # with what one frame tells only beside another of the same person
+        self.compared = self.own.clone()
         self.compared[:, [BROW, BROW_INNER]] = own_brows(frontal) / self._scales[[BROW, BROW_INNER]]
-        self.compared[:, [SMILE, PUCKER]] = own_lips(frontal) / self._scales[[SMILE, PUCKER]]
+        self.compared[:, [SMILE, PUCKER]] = (
+            own_lips(frontal, self.gap) / self._scales[[SMILE, PUCKER]]
+        )
 
 
 def _late(closure: Tensor) -> Tensor:
@@ -329,25 +329,32 @@ def own_smile(frontal: Tensor) -> Tensor:
     return (0.7 * (width - 0.585) / 0.17 + 0.3 * (lift + 0.055) / 0.08).clamp(-0.4, 1.2)
 
 
-def own_lips(frontal: Tensor) -> Tensor:
+def own_lips(frontal: Tensor, gap: Tensor) -> Tensor:
     """(N, 2) gestures of smile and of pucker, about -0.1 to 1.2 and 0 to 1, from the width of the mouth alone.
 
-    ``frontal``: (N, 478, 3) in eye distances. In the terms of ``engine.tracked``: a mouth that narrows puckers.
+    ``frontal``: (N, 478, 3), ``gap`` between the lips: (N,), eye distances. In the terms of ``model.labels``: a mouth
+    that narrows puckers.
     """
-    gap = (frontal[:, [87, 14, 317], 1] - frontal[:, [82, 13, 312], 1]).mean(1)
-    width = frontal[:, 291, 0] - frontal[:, 61, 0] + 0.1 * gap.clamp(min=0)
-    smile = (width - 0.59) / 0.17
-    return torch.stack([smile.clamp(min=RELAXED), (RELAXED - smile).clamp(min=0) * 0.17 / 0.2], 1)
+    rest, whole = labels.MOUTH
+    width = frontal[:, 291, 0] - frontal[:, 61, 0] + labels.NARROWING * gap
+    smile = (width - rest) / whole
+    beyond = (labels.RELAXED - smile).clamp(min=0) * whole / labels.PUCKER_NARROWS
+    return torch.stack([smile.clamp(min=labels.RELAXED), beyond], 1)
 
 
 def own_brows(frontal: Tensor) -> Tensor:
-    """(N, 2) gestures of raised brows and of raised inner ends, about -1 to 1, from their height over the eyes' inner
-    corners. ``frontal`` and terms as in ``own_lips``."""
-    height = -frontal[..., 1]
-    inner = height[:, [55, 285, 107, 336]].mean(1)
-    whole = height[:, [105, 334, 66, 296]].mean(1) - height[:, [133, 362]].mean(1)
-    beside = height[:, [52, 282, 105, 334, 70, 300, 46, 276]].mean(1)
-    return torch.stack([(whole - 0.303) / 0.078, (inner - beside - 0.01) / 0.03], 1)
+    """(N, 2) gestures of raised brows and of raised inner ends, about -1 to 1, in the terms of ``model.labels``.
+
+    ``frontal``: (N, 478, 3) in eye distances.
+    """
+
+    def height(places: tuple[int, ...]) -> Tensor:
+        return -frontal[:, list(places), 1].mean(1)
+
+    raised = height(labels.BROWS) - height(labels.EYES_INNER)
+    inner = height(labels.BROWS_INNER) - height(labels.BROWS_BESIDE)
+    both = zip((raised, inner), (labels.BROW_RAISE, labels.BROW_INNER), strict=True)
+    return torch.stack([(measure - rest) / whole for measure, (rest, whole) in both], 1)
 
 
 def own_gaze(frontal: Tensor) -> Tensor:

@@ -74,9 +74,9 @@ class Trainee:
                 self.teacher = _grown(self.teacher, stage.size)
                 self.average = _grown(self.average, stage.size)
         self.teacher.model.enc.requires_grad_(stage.encoder == "learns")
-        parts = [(stage.losses.teeth, TEETH), (stage.losses.tongue, TONGUE)]
-        for part in [part for weight, part in parts if weight]:
-            paint(self.teacher.model, part, self.average.model)
+        for part, weight in ((TEETH, stage.losses.teeth), (TONGUE, stage.losses.tongue)):
+            if weight:
+                paint(self.teacher.model, part, self.average.model)
         if self._config.colours != "learned":
             _hold_colours(self.teacher, coarser=self._config.colours == "passed")
         self.teacher.model.dec.direction.hold(self.is_recordable(stage))
