@@ -223,17 +223,18 @@ class MotionPolicy:
         if self._recalibrate:
             self._recalibrate = False
             self._neutral.restart(self._rest, self._avatar)
-        if self._config.mode == "absolute" and self._avatar is None:
-            shape = None  # both as measured, or both as encoded
-        code = self._tracked(code, shape)
-        neutral = self._neutral.follow(code, shape, now, passed)
-        code = self._filter(code, now)
-        if self._config.mode == "relative":
+        measured = self._tracked(code, shape)
+        neutral = self._neutral.follow(measured, shape, now, passed)
+        relative = self._config.mode == "relative"
+        # absolute: driver and avatar both as measured, or both as encoded
+        is_measured = shape is not None and (relative or self._avatar is not None)
+        code = self._filter(measured if is_measured else code, now)
+        if relative:
             motion = self._tracked.about(self._config.strength * (code - neutral), self._avatar)
         else:
-            own = self._rest if shape is None else self._tracked.still(self._rest, self._avatar)
+            own = self._tracked.still(self._rest, self._avatar) if is_measured else self._rest
             motion = self._config.strength * (code - own)
-        if shape is not None:
+        if is_measured:
             motion = self._tracked.narrowed(motion, self._avatar)
         return self._range(self._rest + motion + self._edits)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -95,6 +96,19 @@ def test_lips_that_nobody_measures_are_as_encoded(mode: Mode) -> None:
     broken = tracked()(CODE, PlainShape(mouth_width=math.nan))
     for name in ("smile", "pucker"):
         assert broken[PLACE[name]] == CODE[PLACE[name]]
+
+
+def test_a_neutral_found_in_absolute_mode_serves_relative_mode_too() -> None:
+    """Also of an avatar whose shape nobody knows: the neutral is the driver's, as measured."""
+    config = PolicyConfig(smooth=0.0, return_s=0.0, breathing=0.0, neutral_window_s=0.3)
+    shape = PlainShape(mouth_width=0.7, brow_raise=0.36, gaze_x=0.02, yaw=6.0)
+    moved = MotionPolicy(replace(config, mode="absolute"), DIRECTIONS, np.zeros(20))
+    for frame in range(120):
+        moved.step(np.full(20, 0.3), shape, frame / 30)
+    moved.update(config)
+    for frame in range(120, 360):  # the way from one mode to the other
+        out = moved.step(np.full(20, 0.3), shape, frame / 30)
+    np.testing.assert_allclose(out, 0, atol=1e-3)
 
 
 def test_left_and_right_of_the_picture() -> None:

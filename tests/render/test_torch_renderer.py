@@ -157,8 +157,9 @@ def test_memory_is_flat_for_10_000_frames():
             renderer.render([avatar], renderer.encode_motion(crop))
         return psutil.Process().memory_info().rss
 
-    settled = frames(200)
-    assert frames(10_000) - settled < 3e6  # one picture kept a frame would be 30 MB
+    held = [frames(count) for count in (200, *[2500] * 4)]
+    # One picture kept a frame would be 7.5 MB in every quarter; what else grows in this process does so once.
+    assert min(np.diff(held)) < 0.75e6
 
 
 def test_wrong_input_is_told():
