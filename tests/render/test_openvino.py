@@ -217,8 +217,9 @@ def test_memory_is_flat_for_10_000_frames():
             renderer.render([avatars[index % 2]], renderer.encode_motion(crops[:1]))
         return psutil.Process().memory_info().rss
 
-    settled = frames(2500)  # every thread has taken its share of the heap
-    assert frames(10_000) - settled < 3e6  # one picture kept a frame would be 30 MB
+    held = [frames(2500) for _ in range(5)]
+    # One picture kept a frame would be 7.5 MB in every quarter; what else grows in this process does so once.
+    assert min(np.diff(held)) < 0.75e6
 
 
 def test_wrong_input_is_told():
