@@ -18,6 +18,7 @@ from lia_live.engine.bounds import Axes, SoftRange
 from lia_live.engine.neutral import DriverNeutral, HeadShape, Sample, Vector
 from lia_live.engine.one_euro import OneEuro
 from lia_live.engine.policy_config import Mode, PolicyConfig
+from lia_live.engine.retargeting import Retargeting
 from lia_live.engine.tracked import Tracked
 from lia_live.errors import ConfigError
 
@@ -57,6 +58,7 @@ class MotionPolicy:
     ) -> None:
         self._axes = axes = Axes(directions)
         self._tracked = Tracked(axes)
+        self._retargeting = Retargeting(axes)
         self._breath = _breathing(axes)
         self._config = config
         self._check(config)
@@ -161,6 +163,7 @@ class MotionPolicy:
         """
         before, self._axes = self._axes, Axes(directions)
         self._tracked = Tracked(self._axes)
+        self._retargeting = Retargeting(self._axes)
         self._breath = _breathing(self._axes)
         self._rest, self._avatar = self._checked_rest(rest), avatar
         self._range = SoftRange(self._axes.low, self._axes.high, self._rest)
@@ -230,12 +233,13 @@ class MotionPolicy:
         is_measured = shape is not None and (relative or self._avatar is not None)
         code = self._filter(measured if is_measured else code, now)
         if relative:
-            motion = self._tracked.about(self._config.strength * (code - neutral), self._avatar)
+            motion = self._config.strength * (code - neutral)
+            motion = self._retargeting.about(motion, neutral, self._avatar, passed)
         else:
             own = self._tracked.still(self._rest, self._avatar) if is_measured else self._rest
             motion = self._config.strength * (code - own)
         if is_measured:
-            motion = self._tracked.narrowed(motion, self._avatar)
+            motion = self._retargeting.narrowed(motion, self._avatar)
         return self._range(self._rest + motion + self._edits)
 
     def _arrive(self, now: float) -> None:
@@ -246,6 +250,7 @@ class MotionPolicy:
         self._present, self._lost_at = True, None
         self._filter.reset()
         self._tracked.forget()
+        self._retargeting.forget()
         self._glide(now, share)
 
     # Without

@@ -19,8 +19,6 @@ from lia_live.model.labels import (
     BROW_RAISE,
     MOUTH,
     NARROWING,
-    PUCKER_NARROWS,
-    RELAXED,
 )
 
 WIDE_OPEN: Final = 0.5
@@ -31,14 +29,14 @@ CLOSING: Final = 0.14
 """Irises are not looked for behind lids that are nearer to each other than this."""
 
 
-def _smile(shape: HeadShape) -> float:
-    """Signed: below 0 the mouth is narrower than at rest."""
+def smile_of(shape: HeadShape) -> float:
+    """Gestures of smile, signed: below 0 the mouth is narrower than at rest."""
     return _gestures(shape.mouth_width + NARROWING * WIDE_OPEN * shape.mouth_open, MOUTH)
 
 
 def _no_pucker(shape: HeadShape) -> float:
-    """0: what narrows a mouth beyond rest becomes a pucker in ``Tracked.narrowed``; NaN where no width is known."""
-    return 0.0 if np.isfinite(_smile(shape)) else np.nan
+    """0: what narrows a mouth beyond rest becomes a pucker in ``Retargeting.narrowed``; NaN where no width is known."""
+    return 0.0 if np.isfinite(smile_of(shape)) else np.nan
 
 
 def _gestures(measure: float, gesture: tuple[float, float]) -> float:
@@ -53,7 +51,7 @@ def _closure(eye_open: float) -> float:
 
 MEASURED: Final[dict[str, tuple[float, Callable[[HeadShape], float]]]] = {
     "mouth open": (0.15, lambda shape: WIDE_OPEN * shape.mouth_open),
-    "smile": (0.5, _smile),
+    "smile": (0.5, smile_of),
     "pucker": (0.4, _no_pucker),
     "blink left": (0.4, lambda shape: _closure(shape.eye_open_right)),
     "blink right": (0.4, lambda shape: _closure(shape.eye_open_left)),
@@ -73,13 +71,7 @@ POSE: Final[dict[str, tuple[float, Callable[[HeadShape], float]]]] = {
 """The same of what both read well, each with errors of its own: they are averaged."""
 POSE_SHARE: Final = 0.5
 """How much of that mean is the tracker's."""
-LIPS_MEET: Final = 0.03
-"""Gap, in eye distances, that landmarks of lips still show where these meet."""
-HALVES: Final = 0.2
-"""An avatar whose own lips are so far apart, in eye distances, opens them half as far as the driver does."""
 _GAZE: Final = ("gaze x", "gaze y")
-_MOUTH: Final = "mouth open"
-_LIPS: Final = ("smile", "pucker")
 
 
 class _Motion(NamedTuple):
@@ -106,7 +98,6 @@ class Tracked:
                     unit, measure = table[name]
                     scale = axes.scale[place] / unit
                     self._motions.append(_Motion(name, place, scale, measure, share))
-        self._place = {motion.name: motion for motion in self._motions}
         self._looked: dict[int, float] = {}
 
     def __call__(self, code: Vector, shape: HeadShape | None) -> Vector:
@@ -120,36 +111,6 @@ class Tracked:
     def forget(self) -> None:
         """Whoever comes next has not looked anywhere yet."""
         self._looked.clear()
-
-    def about(self, motion: Vector, avatar: HeadShape | None) -> Vector:
-        """Motion (M,) from rest, for an ``avatar`` of this shape: a mouth that smiles open already opens less.
-
-        Its gap and the driver's do not add up to a yawn.
-        """
-        mouth = self._place.get(_MOUTH)
-        if avatar is None or mouth is None or motion[mouth.place] <= 0:
-            return motion
-        own = WIDE_OPEN * avatar.mouth_open - LIPS_MEET
-        if not (np.isfinite(own) and own > 0):
-            return motion
-        motion = motion.copy()
-        motion[mouth.place] *= HALVES / (HALVES + own)
-        return motion
-
-    def narrowed(self, motion: Vector, avatar: HeadShape | None) -> Vector:
-        """Motion (M,) from rest, for an ``avatar`` of this shape: its smile goes back first, then lips pucker."""
-        smile, pucker = (self._place.get(name) for name in _LIPS)
-        if smile is None or pucker is None:
-            return motion
-        own = 0.0 if avatar is None else _smile(avatar)
-        room = max(own - RELAXED, 0.0) if np.isfinite(own) else -RELAXED
-        beyond = -room - motion[smile.place] / smile.scale
-        if beyond <= 0:
-            return motion
-        motion = motion.copy()
-        motion[smile.place] = -room * smile.scale
-        motion[pucker.place] += beyond * MOUTH[1] / PUCKER_NARROWS * pucker.scale
-        return motion
 
     def _corrected(self, code: Vector, shape: HeadShape | None, looked: dict[int, float]) -> Vector:
         if shape is None or not self._motions:

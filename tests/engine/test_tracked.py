@@ -175,29 +175,6 @@ def test_a_neutral_that_was_learned_before_is_measured_too() -> None:
     np.testing.assert_allclose(out, 0, atol=1e-6)
 
 
-def test_a_mouth_that_smiles_open_opens_less() -> None:
-    mouth = PLACE["mouth open"]
-
-    def opened(by: float, own: float | None) -> float:
-        motion = np.full(20, 0.3)
-        motion[mouth] = by
-        shape = None if own is None else PlainShape(mouth_open=own)
-        out = tracked().about(motion, shape)
-        assert (np.delete(out, mouth) == 0.3).all()
-        assert motion[mouth] == by, "not in place"
-        return float(out[mouth])
-
-    ways = [opened(1.5, own) for own in (0.0, 0.2, 0.3, 0.6)]
-    assert ways[0] == opened(1.5, 0.05) == 1.5, "lips that meet"
-    assert ways == sorted(ways, reverse=True)
-    assert 0.6 < ways[-1] < 0.7
-    for own in (0.1, 0.6):  # never back, and the further the further
-        steps = np.diff([opened(by, own) for by in np.linspace(0, 4, 30)])
-        assert (steps > 0).all()
-    assert opened(-0.4, 0.3) == -0.4, "closing is as it was"
-    assert opened(1.5, None) == opened(1.5, math.nan) == 1.5
-
-
 def test_brows_and_smile_are_measured_in_gestures() -> None:
     at_rest = PlainShape(mouth_width=0.59, brow_raise=0.303, brow_inner=0.01)
     found = tracked()(CODE, at_rest)
@@ -218,39 +195,3 @@ def test_a_mouth_that_opens_smiles_no_less() -> None:
         for width, gap in ((0.6, 0.0), (0.58, 0.4))
     )
     assert wide == pytest.approx(shut)
-
-
-def test_a_mouth_that_narrows_gives_up_its_smile_and_then_puckers() -> None:
-    smile, pucker = PLACE["smile"], PLACE["pucker"]
-
-    def shown(by: float, width: float | None) -> tuple[float, float]:
-        motion = np.full(20, 0.3)
-        motion[[smile, pucker]] = by, 0.0
-        avatar = None if width is None else PlainShape(mouth_width=width)
-        out = tracked().narrowed(motion, avatar)
-        assert (np.delete(out, [smile, pucker]) == 0.3).all()
-        assert motion[smile] == by, "not in place"
-        return float(out[smile]), float(out[pucker])
-
-    assert shown(2.0, 0.59) == (2.0, 0.0), "a smile is a smile"
-    assert shown(-2.0, 0.76) == (-2.0, 0.0), "one that smiles stops smiling"
-    serious, puckered = shown(-2.0, 0.59)
-    assert serious == pytest.approx(-0.1 * ALPHA_GAIN / 0.5), "its corners are hardly drawn down"
-    assert puckered == pytest.approx(0.4 * 0.17 / 0.2 * ALPHA_GAIN / 0.4)
-    assert shown(-2.0, None) == shown(-2.0, math.nan) == (serious, puckered)
-    for width in (0.5, 0.59, 0.8):  # without a jump
-        ways = np.array([shown(by, width) for by in np.linspace(-6, 2, 200)])
-        assert np.abs(np.diff(ways, axis=0)).max() < 0.06
-    unlabelled = tracked(Direction.unlabelled(20))
-    np.testing.assert_array_equal(unlabelled.narrowed(CODE, None), CODE)
-
-
-@pytest.mark.parametrize("mode", ["relative", "absolute"])
-def test_an_o_puckers_the_avatar_in_both_modes(mode: Mode) -> None:
-    config = PolicyConfig(mode=mode, smooth=0.0, return_s=0.0, breathing=0.0, neutral_window_s=0.3)
-    moved = MotionPolicy(config, DIRECTIONS, np.zeros(20), PlainShape(mouth_width=0.59))
-    for frame in range(120):
-        moved.step(np.zeros(20), PlainShape(mouth_width=0.59), frame / 30)
-    out = moved.step(np.zeros(20), PlainShape(mouth_width=0.45), 4.0)
-    assert out[PLACE["pucker"]] > 2
-    assert out[PLACE["smile"]] > -0.5

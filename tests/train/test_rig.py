@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lia_live.engine.bounds import Axes
+from lia_live.engine.retargeting import Retargeting
 from lia_live.engine.tracked import Tracked
 from lia_live.train.mesh import BROWS, EYEBALLS, LID_LOWER, LID_UPPER, OUTER, RING
 from lia_live.train.motion import (
@@ -182,7 +183,8 @@ def test_brows_of_a_frame_are_compared_with_those_of_another(
 @pytest.mark.parametrize("width", [0.48, 0.55, 0.59, 0.7])
 def test_lips_of_clips_are_told_as_they_are_live(width: float) -> None:
     """A mouth that narrows puckers: the same change of smile and pucker, whatever the mouth was before."""
-    tracked = Tracked(Axes(label_directions(20)))
+    axes = Axes(label_directions(20))
+    tracked = Tracked(axes)
     landmarks = drawn_portraits().landmarks
     source, target = landmarks.clone(), landmarks.clone()
     unit = landmarks[:, 263, 0] - landmarks[:, 33, 0]
@@ -192,7 +194,7 @@ def test_lips_of_clips_are_told_as_they_are_live(width: float) -> None:
     told = Rig(target, SIDE).compared - Rig(source, SIDE).compared
     shapes = [PlainShape(mouth_width=apart) for apart in (0.59, width)]
     before, after = (tracked.still(np.zeros(20), shape) for shape in shapes)
-    live = tracked.narrowed(after - before, shapes[0]) / ALPHA_GAIN
+    live = Retargeting(axes).narrowed(after - before, shapes[0]) / ALPHA_GAIN
     for label in (SMILE, PUCKER):
         found = told[:, label].tolist()
         assert found == pytest.approx([live[label]] * 3, abs=0.2), NAMES[label]
