@@ -14,8 +14,8 @@ import numpy as np
 
 from lia_live.engine.bounds import Axes, Vector
 from lia_live.engine.neutral import HeadShape
-from lia_live.engine.tracked import LIDS, MEASURED, WIDE_OPEN, smile_of
-from lia_live.model.labels import MOUTH, PUCKER_NARROWS, RELAXED
+from lia_live.engine.tracked import MEASURED, WIDE_OPEN, smile_of
+from lia_live.model.labels import LIDS, MOUTH, PUCKER_NARROWS, RELAXED
 
 LIPS_MEET: Final = 0.03
 """Gap, in eye distances, that landmarks of lips still show where these meet."""

@@ -14,17 +14,10 @@ import numpy as np
 
 from lia_live.engine.bounds import Axes, Vector
 from lia_live.engine.neutral import HeadShape
-from lia_live.model.labels import (
-    BROW_INNER,
-    BROW_RAISE,
-    MOUTH,
-    NARROWING,
-)
+from lia_live.model.labels import BROW_INNER, BROW_RAISE, LIDS, MOUTH, NARROWING
 
 WIDE_OPEN: Final = 0.5
 """Gap between the lips, in eye distances, that a shape calls 1."""
-LIDS: Final = (0.11, 0.28)
-"""Gap of the lids over the eye's width: of a shut eye (its landmarks never quite meet), and of an ordinary open one."""
 CLOSING: Final = 0.14
 """Irises are not looked for behind lids that are nearer to each other than this."""
 

@@ -16,6 +16,8 @@ PUCKER_NARROWS: Final = 0.2
 RELAXED: Final = -0.1
 """A smile may turn into this little, gestures; what narrows a mouth beyond puckers it and does not draw its corners
 down."""
+LIDS: Final = (0.11, 0.28)
+"""Gap of the lids over the eye's width: of a shut eye (its landmarks never quite meet), and of an ordinary open one."""
 BROW_RAISE: Final = (0.303, 0.078)
 """Height of brows over the eyes' inner corners at rest, and how much more a whole raise adds."""
 BROW_INNER: Final = (0.01, 0.03)

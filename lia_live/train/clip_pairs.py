@@ -26,7 +26,6 @@ from lia_live.train.motion import (
     PITCH,
     ROLL,
     SCALE,
-    SMILE,
     YAW,
     X,
     Y,
@@ -38,7 +37,7 @@ from lia_live.train.performer import raster_side
 from lia_live.train.raster import rasterise
 from lia_live.train.rig import Rig
 
-MEASURED: Final = (YAW, PITCH, ROLL, X, Y, SCALE, OPEN, SMILE, BLINK_L, BLINK_R, GAZE_X, GAZE_Y)
+MEASURED: Final = (YAW, PITCH, ROLL, X, Y, SCALE, OPEN, BLINK_L, BLINK_R, GAZE_X, GAZE_Y)
 """Labels that the landmarks of a single frame give; of the others they only tell changes (``Rig.compared``)."""
 
 

@@ -30,7 +30,7 @@ from lia_live.train.motion import (
     scales,
 )
 
-OPEN_APERTURE: Final = 0.28
+OPEN_APERTURE: Final = labels.LIDS[1]
 """Lid opening of an ordinary open eye, in eye widths: closure 0."""
 UPPER_LID_SHARE: Final = 0.88
 """How much of a blink the upper lid does."""
@@ -296,6 +296,10 @@ class Rig:
         # with what one frame tells only beside another of the same person
         self.compared = self.own.clone()
         self.compared[:, [BROW, BROW_INNER]] = own_brows(frontal) / self._scales[[BROW, BROW_INNER]]
+        shut, ordinary = labels.LIDS
+        self.compared[:, BLINK_L : BLINK_L + 2] = (
+            (ordinary - self.aperture.clamp(min=shut)) / (ordinary - shut)
+        ) / self._scales[BLINK_L : BLINK_L + 2]
         self.compared[:, [SMILE, PUCKER]] = (
             own_lips(frontal, self.gap) / self._scales[[SMILE, PUCKER]]
         )

@@ -99,6 +99,8 @@ class Gains:
     yaw: float = 1.0
     pitch: float = 1.0
     roll: float = 1.0
+    y: float = 1.0
+    """Of a head that goes down; nods take it along."""
     mouth_open: float = 1.0
     blink: float = 1.0
     """Of both eyes."""
@@ -116,6 +118,7 @@ class Gains:
             "yaw": self.yaw,
             "pitch": self.pitch,
             "roll": self.roll,
+            "y": self.y,
             "mouth open": self.mouth_open,
             "blink left": self.blink,
             "blink right": self.blink,

@@ -10,8 +10,9 @@ import pytest
 from lia_live.engine.bounds import Axes
 from lia_live.engine.policy import Mode, MotionPolicy, PolicyConfig
 from lia_live.engine.retargeting import FULL_SMILE, LIPS_MEET, Retargeting
-from lia_live.engine.tracked import LIDS, MEASURED, Tracked, smile_of
+from lia_live.engine.tracked import MEASURED, Tracked, smile_of
 from lia_live.model.directions import Direction
+from lia_live.model.labels import LIDS
 from lia_live.train.motion import NAMES
 from lia_live.train.teacher import ALPHA_GAIN, label_directions
 from tests.doubles import PlainShape

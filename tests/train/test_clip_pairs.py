@@ -15,6 +15,8 @@ from lia_live.train import mesh
 from lia_live.train.clip_pairs import MEASURED, ClipPairs, ClipPairsConfig
 from lia_live.train.clips import Clips, starts_of
 from lia_live.train.motion import (
+    BLINK_L,
+    BLINK_R,
     BROW,
     BROW_INNER,
     JAW,
@@ -135,15 +137,18 @@ def test_labels_are_what_was_performed() -> None:
             ((told - told.mean()) * (true - true.mean())).sum()
             / (true - true.mean()).square().sum()
         )
-        print(label, round(r, 3), round(slope, 3), round(float((told - true).abs().mean()), 3))
-        assert r > (0.75 if label == SMILE else 0.95), label
-        assert 0.7 < slope < 1.3, label
+        assert r > 0.95, label
+        # a landmark finder never sees lids meet, and the mesh's do: hence more
+        most = 1.8 if label in (BLINK_L, BLINK_R) else 1.3
+        assert 0.7 < slope < most, label
 
 
 def test_what_one_frame_cannot_tell_is_marked(performed: Clips) -> None:
     pairs = drawn(performed, 4, 64)
     unknown = [label for label in range(16) if pairs.known[0, label] == 0]
-    assert unknown == sorted(set(range(16)) - set(MEASURED)) == [PUCKER, BROW, BROW_INNER, JAW]
+    assert (
+        unknown == sorted(set(range(16)) - set(MEASURED)) == [SMILE, PUCKER, BROW, BROW_INNER, JAW]
+    )
     assert torch.equal(pairs.known, pairs.known[:1].expand(4, -1))
     assert torch.equal(pairs.judged, pairs.valid)
 
