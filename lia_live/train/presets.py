@@ -15,7 +15,7 @@ from lia_live.train.schedule import Gains, Stage, TrainConfig
 
 SHAPE: Final = LIAConfig(size=256, width=0.25, latent_dim=256, motion_dim=20)
 """Of the shipped network."""
-GAINS: Final = Gains(yaw=1.25, pitch=1.6, roll=1.05, y=0.8, mouth_open=1.0, blink=1.1, brows=1.25)
+GAINS: Final = Gains(yaw=1.25, pitch=1.6, roll=1.05, y=0.85, mouth_open=1.0, blink=1.1, brows=1.25)
 """Of the shipped weights."""
 _VARIED: Final = PerformerConfig(
     toothed=0.4,
