@@ -51,8 +51,8 @@ class Painted(NamedTuple):
     """RGB of a mask that is wholly closed; a picture ends at 1."""
 
 
-TEETH = Painted(-2, (1.50, 1.42, 1.22))
-"""Ivory, 1.35 times as far from the dark: at half the resolution a row of teeth that lips cut off never closes a mask
+TEETH = Painted(-2, (1.18, 1.09, 0.92))
+"""Ivory, 1.15 times as far from the dark: at half the resolution a row of teeth that lips cut off never closes a mask
 wholly, and would be grey."""
 TONGUE = Painted(-3, (-0.19, -0.62, -0.65))
 CONSTANT = 0.3
