@@ -137,11 +137,11 @@ class MotionPolicy:
 
     def set_rest(self, rest: Numbers, avatar: HeadShape | None = None) -> None:
         """Another avatar: its own code (M,) and shape. The driver's neutral stays."""
-        before, self._rest = self._rest, self._checked_rest(rest)
-        self._avatar = avatar
+        before = self._rest + self._retargeting.taken(self._avatar)
+        self._rest, self._avatar = self._checked_rest(rest), avatar
         self._range = SoftRange(self._axes.low, self._axes.high, self._rest)
         if self._config.mode == "relative":  # the same motion, about the new rest
-            shift = self._rest - before
+            shift = self._rest + self._retargeting.taken(avatar) - before
             self._out = self._out + shift
             self._held = self._held + shift
             if self._glide_from is not None:
@@ -195,7 +195,7 @@ class MotionPolicy:
         self._ease_edits(passed)
         code = self._usable(alpha)
         if code is None:
-            goal = self._absent(now)
+            goal = self._absent(now, passed)
         else:
             goal = self._driven(code, shape, now, passed)
         self._out = self._glided(goal, now)
@@ -233,9 +233,11 @@ class MotionPolicy:
         is_measured = shape is not None and (relative or self._avatar is not None)
         code = self._filter(measured if is_measured else code, now)
         if relative:
-            motion = self._config.strength * (code - neutral)
-            motion = self._retargeting.about(motion, neutral, self._avatar, passed)
+            motion = self._retargeting.about(
+                code - neutral, self._config.strength, neutral, self._avatar, passed
+            )
         else:
+            self._retargeting.calm_down(passed)
             own = self._tracked.still(self._rest, self._avatar) if is_measured else self._rest
             motion = self._config.strength * (code - own)
         if is_measured:
@@ -250,12 +252,11 @@ class MotionPolicy:
         self._present, self._lost_at = True, None
         self._filter.reset()
         self._tracked.forget()
-        self._retargeting.forget()
         self._glide(now, share)
 
     # Without
 
-    def _absent(self, now: float) -> Vector:
+    def _absent(self, now: float, passed: float) -> Vector:
         if self._present:
             self._present, self._lost_at = False, now
             self._held, self._glide_from = self._out, None
@@ -264,6 +265,7 @@ class MotionPolicy:
         gone = now - self._lost_at - self._config.hold_s
         if gone < 0:
             return self._held
+        self._retargeting.calm_down(passed)
         breath = self._breath * self._config.breathing * _breath(gone - self._config.ease_s)
         calm = self._range(self._rest + self._edits + breath)
         return self._held + _smoothstep(gone, self._config.ease_s) * (calm - self._held)

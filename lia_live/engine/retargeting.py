@@ -1,14 +1,14 @@
 """The driver's expression on a face that has one of its own.
 
 Motion from rest adds up with what the avatar's picture shows already: a driver who says "o" would make a smiling
-portrait shout. So an avatar that smiles gives it up while the driver's mouth is busy, and takes it back when that
-has been at rest for a while. Lids go the share of their way that the driver's went of theirs.
+portrait shout. So an avatar gives up what it smiles more than the driver's neutral does while the driver's mouth is
+busy, and takes it back when that has been at rest for a while. Lids go the share of their way that the driver's went.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -20,50 +20,89 @@ from lia_live.model.labels import LIDS, MOUTH, PUCKER_NARROWS, RELAXED
 LIPS_MEET: Final = 0.03
 """Gap, in eye distances, that landmarks of lips still show where these meet."""
 HALVES: Final = 0.2
-"""An avatar whose own lips are so far apart, in eye distances, opens them half as far as the driver does."""
+"""While an avatar's lips stand so much further apart than the driver's at rest, eye distances, they open half as far
+as the driver's."""
 FULL_SMILE: Final = 1.3
 """Gestures of smile beyond which there is nothing to add to an avatar's own."""
 BUSY: Final = (0.08, 0.5)
-"""A mouth is busy that opens so far (eye distances), or narrows by so much (gestures of smile) ..."""
+"""A mouth is wholly busy that opens so far (eye distances), or gets so much narrower than at rest (gestures of smile);
+of both, shares add up."""
 AT_REST: Final = 0.15
-"""... and at rest below this share of that."""
+"""A mouth that is busy by a smaller share than this rests: trackers tremble."""
+SMILES: Final = 0.6
+"""Gestures of smile with which a driver, even one who shows teeth, makes the avatar keep its own."""
 GIVEN_UP: Final = 0.85
-"""How much of its own smile an avatar gives up. Lips that stand open close wholly."""
+"""How much of its smile an avatar gives up. Lips that stand open close wholly."""
 BUSY_S, CALM_S = 0.12, 1.2
 """Time constants with which it gives its own expression up and takes it back: words have gaps."""
-LEAST_LID_WAY: Final = 0.5
-"""Way of a driver's lids, in ordinary ones, that is taken to be the shortest."""
+LEAST_LID_WAY: Final = 0.35
+"""A driver's lids go at least this share of an ordinary eye's way: eyes that look shut at rest do not flutter."""
+WIDEST_EYE: Final = 0.45
+"""Gap of lids over the eye's width; a picture in which more is measured was measured wrongly."""
+
+
+class _Mouth(NamedTuple):
+    """Of one moment, or how much an avatar takes back of its own."""
+
+    gap: float
+    """Between the lips, eye distances."""
+    smile: float
+    """Gestures."""
 
 
 class Retargeting:
     """Fits the motions of one driver to avatars. Stateful: one moment after another.
 
-    ``axes``: the directions of a network; without labelled ones every motion stays as it is.
+    ``axes``: the directions of a network; of those without a label every motion stays as it is.
     """
 
     def __init__(self, axes: Axes) -> None:
+        self._count = len(axes.names)
         self._at = {
-            name: (place, axes.scale[place] / MEASURED[name][0])
+            name: (place, float(axes.scale[place]) / MEASURED[name][0])
             for place, name in enumerate(axes.names)
             if name in MEASURED
         }
-        self._busy = 0.0
-
-    def forget(self) -> None:
-        """Whoever comes next has said nothing yet."""
-        self._busy = 0.0
+        self._busy: float | None = None  # before the first moment
+        self._smiling = 0.0
+        self._strength = 1.0
+        self._rests = _Mouth(0.0, 0.0)  # the driver's neutral
 
     def about(
-        self, motion: Vector, neutral: Vector, avatar: HeadShape | None, passed: float
+        self,
+        change: Vector,
+        strength: float,
+        neutral: Vector,
+        avatar: HeadShape | None,
+        passed: float,
     ) -> Vector:
-        """Motion (M,) of an ``avatar`` of this shape from its rest, of the driver's from ``neutral`` (M,).
+        """Motion (M,) of an ``avatar`` of this shape from its rest, ``strength`` times the driver's own.
 
-        ``passed``: seconds since the moment before.
+        ``change``: (M,) of the driver from ``neutral`` (M,). ``passed``: seconds since the moment before.
         """
-        motion = motion.copy()
-        self._lids(motion, neutral, avatar)
-        self._mouth(motion, avatar, passed)
+        motion = strength * change
+        self._follow(change, neutral, passed)
+        self._strength = min(strength, 1.0)
+        if avatar is not None:
+            self._lids(motion, neutral, avatar)
+            self._mouth(motion, avatar)
         return motion
+
+    def calm_down(self, passed: float) -> None:
+        """``passed`` seconds in which nobody was followed."""
+        if self._busy is not None:
+            self._busy *= math.exp(-passed / CALM_S)
+
+    def taken(self, avatar: HeadShape | None) -> Vector:
+        """(M,): by how much an ``avatar`` of this shape smiles less than its picture at this moment; 0 or below."""
+        out = np.zeros(self._count)
+        if avatar is not None:
+            took = self._takes(self._excess(avatar))
+            for name, measure in zip(("mouth open", "smile"), took, strict=True):
+                if name in self._at:
+                    place, scale = self._at[name]
+                    out[place] = -measure * scale
+        return out
 
     def narrowed(self, motion: Vector, avatar: HeadShape | None) -> Vector:
         """Motion (M,) from rest, for an ``avatar`` of this shape: its smile goes back first, then lips pucker."""
@@ -80,40 +119,66 @@ class Retargeting:
         motion[pucker] += beyond * MOUTH[1] / PUCKER_NARROWS * pucker_scale
         return motion
 
-    def _lids(self, motion: Vector, neutral: Vector, avatar: HeadShape | None) -> None:
-        """A driver's lid that shuts shuts the avatar's, whose way may be longer or shorter."""
-        if avatar is None:
-            return
+    def _read(self, code: Vector, name: str) -> float:
+        """A direction in the terms of ``MEASURED``; 0 where the network has none of that name."""
+        if name not in self._at:
+            return 0.0
+        place, scale = self._at[name]
+        return float(code[place]) / scale
+
+    def _follow(self, change: Vector, neutral: Vector, passed: float) -> None:
+        """How busy the driver's mouth is, and whether it smiles."""
+        gap, wider = self._read(change, "mouth open"), self._read(change, "smile")
+        at_rest = self._read(neutral, "smile")
+        # A driver whose neutral smiles and who turns serious is not busy: that mouth is as wide as at rest.
+        narrower = max(min(at_rest, 0.0) - (at_rest + wider), 0.0)
+        busy = _share(max(gap, 0.0) / BUSY[0] + narrower / BUSY[1])
+        if self._busy is None:
+            self._busy = busy
+        else:
+            time = BUSY_S if busy > self._busy else CALM_S
+            self._busy = busy + (self._busy - busy) * math.exp(-passed / time)
+        self._smiling = min(max(wider / SMILES, 0.0), 1.0)
+        self._rests = _Mouth(
+            max(self._read(neutral, "mouth open") - LIPS_MEET, 0.0), max(at_rest, 0.0)
+        )
+
+    def _excess(self, avatar: HeadShape) -> _Mouth:
+        """What an avatar shows of open lips and of smile that the driver's neutral does not; 0 if nobody knows."""
+        gap = WIDE_OPEN * avatar.mouth_open - LIPS_MEET - self._rests.gap
+        smile = smile_of(avatar) - self._rests.smile
+        return _Mouth(*(max(own, 0.0) if np.isfinite(own) else 0.0 for own in (gap, smile)))
+
+    def _takes(self, excess: _Mouth) -> _Mouth:
+        busy = self._strength * (self._busy or 0.0)
+        return _Mouth(busy * excess.gap, GIVEN_UP * busy * (1 - self._smiling) * excess.smile)
+
+    def _mouth(self, motion: Vector, avatar: HeadShape) -> None:
+        excess = self._excess(avatar)
+        took = self._takes(excess)
+        parts = {
+            "mouth open": HALVES / (HALVES + excess.gap - took.gap),
+            "smile": max(1 - (excess.smile - took.smile) / FULL_SMILE, 0.0),
+        }
+        for name, part in parts.items():
+            if name in self._at and motion[self._at[name][0]] > 0:
+                motion[self._at[name][0]] *= part
+        motion += self.taken(avatar)
+
+    def _lids(self, motion: Vector, neutral: Vector, avatar: HeadShape) -> None:
+        """A driver's lid that shuts shuts the avatar's, whose way may be longer or shorter.
+
+        Left and right of a direction are the picture's, of a shape the person's own.
+        """
         for name, own in (
             ("blink left", avatar.eye_open_right),
             ("blink right", avatar.eye_open_left),
         ):
             if name in self._at and np.isfinite(own):
-                place, scale = self._at[name]
-                way = max(1 - neutral[place] / scale, LEAST_LID_WAY)
-                motion[place] *= own / LIDS[1] / way
-
-    def _mouth(self, motion: Vector, avatar: HeadShape | None, passed: float) -> None:
-        if "smile" not in self._at or "mouth open" not in self._at:
-            return
-        (smile, scale), (mouth, mouth_scale) = self._at["smile"], self._at["mouth open"]
-        gap, wider = motion[mouth] / mouth_scale, motion[smile] / scale
-        busy = _share(max(gap, 0) / BUSY[0] + max(-wider, 0) / BUSY[1])
-        time = BUSY_S if busy > self._busy else CALM_S
-        self._busy = busy + (self._busy - busy) * math.exp(-passed / time)
-        if avatar is None:
-            return
-        own_gap = WIDE_OPEN * avatar.mouth_open - LIPS_MEET
-        if np.isfinite(own_gap) and own_gap > 0:
-            left = own_gap * (1 - self._busy)
-            motion[mouth] = (
-                left - own_gap + gap * (HALVES / (HALVES + left) if gap > 0 else 1)
-            ) * mouth_scale
-        own_smile = smile_of(avatar)
-        if np.isfinite(own_smile) and own_smile > 0:
-            left = own_smile * (1 - GIVEN_UP * self._busy)
-            room = max(1 - left / FULL_SMILE, 0.0) if wider > 0 else 1.0
-            motion[smile] = (left - own_smile + wider * room) * scale
+                place, _ = self._at[name]
+                if motion[place] > 0:  # eyes that open wider have no end to their way
+                    way = max(1 - self._read(neutral, name), LEAST_LID_WAY)
+                    motion[place] *= min(max(own, LIDS[0]), WIDEST_EYE) / LIDS[1] / way
 
 
 def _share(busy: float) -> float:

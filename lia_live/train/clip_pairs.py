@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lia_live.errors import ConfigError
+from lia_live.model.labels import LIDS
 from lia_live.train import mesh
 from lia_live.train.clips import Clips
 from lia_live.train.correspondence import correspondence, pixel_middles, region_weights
@@ -30,6 +31,7 @@ from lia_live.train.motion import (
     X,
     Y,
     mirrored,
+    scales,
 )
 from lia_live.train.paint import LightConfig, as_camera, relit
 from lia_live.train.pairs import Pairs
@@ -124,6 +126,9 @@ class ClipPairs:
         theta = rig.compared.clone()
         # as of portraits: brows are what they do, not where they grow
         theta[:, BROW : BROW_INNER + 1] -= theta[:batch, BROW : BROW_INNER + 1].repeat(2, 1)
+        theta[:, BLINK_L : BLINK_R + 1] = (
+            closures(*rig.aperture.chunk(2)) / scales(self.device)[BLINK_L]
+        )
         theta = torch.where(flipped.repeat(2)[:, None], mirrored(theta), theta)
         return Pairs(
             still,
@@ -190,3 +195,15 @@ def _face_triangles() -> NDArray[np.bool_]:
     skin = corners.max(1) < mesh.FACE.stop
     eyes = (corners.min(1) >= mesh.EYEBALLS[0].start) & (corners.max(1) < mesh.EYEBALLS[1].stop)
     return np.asarray(skin | eyes)
+
+
+def closures(source: Tensor, target: Tensor) -> Tensor:
+    """(2B, 2): how far the lids of two frames of one person are shut, 1 where wholly, from their gaps (B, 2) each.
+
+    ``source``, ``target``: over the eyes' width, as landmarks show it, which never quite meet. The wider of the two is
+    taken for the person's open eye: from there lids go to the end of their way as live (``engine.retargeting``).
+    """
+    shut, ordinary = LIDS
+    wide = torch.maximum(source, target).clamp(min=shut + 0.05)
+    opened = (torch.stack([source, target]) - shut).clamp(min=0) / (wide - shut)
+    return (1 - wide / ordinary * opened).flatten(0, 1)

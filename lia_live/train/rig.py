@@ -296,10 +296,6 @@ class Rig:
         # with what one frame tells only beside another of the same person
         self.compared = self.own.clone()
         self.compared[:, [BROW, BROW_INNER]] = own_brows(frontal) / self._scales[[BROW, BROW_INNER]]
-        shut, ordinary = labels.LIDS
-        self.compared[:, BLINK_L : BLINK_L + 2] = (
-            (ordinary - self.aperture.clamp(min=shut)) / (ordinary - shut)
-        ) / self._scales[BLINK_L : BLINK_L + 2]
         self.compared[:, [SMILE, PUCKER]] = (
             own_lips(frontal, self.gap) / self._scales[[SMILE, PUCKER]]
         )
