@@ -58,7 +58,18 @@ def install_into_empty_environment(wheel: Path, work: Path) -> Path:
     venv.create(environment, with_pip=True, symlinks=os.name != "nt")
     programs = environment / ("Scripts" if os.name == "nt" else "bin")
     pins = ROOT / "constraints.txt"
-    run(programs / "python", "-m", "pip", "-qq", "install", "-c", pins, wheel, cwd=work)
+    run(
+        programs / "python",
+        "-m",
+        "pip",
+        "-qq",
+        "install",
+        "--no-compile",
+        "-c",
+        pins,
+        wheel,
+        cwd=work,
+    )
     return programs
 
 

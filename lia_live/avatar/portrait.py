@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lia_live.avatar.surroundings import continued
 from lia_live.errors import AvatarError
 from lia_live.frame import Box, Face, Pixels
 from lia_live.model.config import LIAConfig
@@ -96,7 +97,11 @@ def _cut_off(box: Box, height: int, width: int) -> tuple[str, ...]:
 
 
 def _cuts(pixels: Pixels, box: Box, size: int) -> tuple[Pixels, Pixels]:
-    return _sharp(pixels, box, size), _sharp(pixels, box, THUMBNAIL)
+    height, width = pixels.shape[:2]
+    crop, thumbnail = (
+        continued(_sharp(pixels, box, side), box, height, width) for side in (size, THUMBNAIL)
+    )
+    return crop, thumbnail
 
 
 def _sharp(pixels: Pixels, box: Box, size: int) -> Pixels:

@@ -48,13 +48,15 @@ class Painted(NamedTuple):
     level: int
     """Which paints it: -2 is the one below the top."""
     colour: tuple[float, float, float]
-    """RGB of a mask that is wholly closed; a picture ends at 1."""
+    """RGB where that level's mask is closed and the last one's as well; a picture ends at 1."""
 
 
-TEETH = Painted(-2, (1.18, 1.09, 0.92))
-"""Ivory, 1.15 times as far from the dark: at half the resolution a row of teeth that lips cut off never closes a mask
-wholly, and would be grey."""
+TEETH = Painted(-2, (0.09, 0.38, 0.30))
+"""What turns lips into teeth: the last level shows lips stretched over them, as sharp as it shows everything, and where
+its mask is open this light, that has more of what lips lack, is added to them."""
 TONGUE = Painted(-3, (-0.19, -0.62, -0.65))
+NEARLY = 0.7
+"""A colour that has been trained, or made brighter since, differs by up to this share from the one that it was given."""
 CONSTANT = 0.3
 """A channel whose mean is nearer to zero is not turned into a constant."""
 FLOW_START = 0.05
@@ -144,7 +146,7 @@ def paint(model: LIA, part: Painted, average: LIA | None = None) -> LIA:
 
 @torch.no_grad()
 def paints(model: LIA, part: Painted) -> bool:
-    """Whether the part's level shows something like it where its mask is closed: half as much of it to twice."""
+    """Whether the part's level shows that, or nearly, where its mask is closed."""
     heads = all_of(ToRGB, model.dec.to_rgbs)
     if len(heads) < -part.level:
         return False
@@ -153,7 +155,7 @@ def paints(model: LIA, part: Painted) -> bool:
     nothing = torch.zeros(1, 3, 1, 1).to(activate.bias)
     way = torch.tensor(_way(part)).to(nothing)
     shown = head(nothing, None).flatten()
-    return 0.5 < float(shown @ way / (way @ way)) < 2
+    return bool((shown - way).norm() < NEARLY * way.norm())
 
 
 def _way(part: Painted) -> list[float]:

@@ -13,6 +13,14 @@ from lia_live.errors import ConfigError
 
 TEETH_SHARE: Final = 0.55
 """Upper teeth take at most this share of an opening: below them it is dark."""
+TOOTH_EDGES: Final = (0.0, 0.35, 0.62, 0.84)
+"""Where a tooth ends and the next begins, from the middle of a mouth (0) to its corner (1): 8.5, 6.5 and 5.5 mm, the
+last foreshortened."""
+TOOTH_LENGTHS: Final = (1.0, 0.88, 0.97, 0.85)
+"""Incisors, canine and what comes behind, of the longest."""
+GAP_WIDTH: Final = 0.03
+GAP_DEPTH: Final = 0.27
+"""Share of the light that a gap between two teeth takes."""
 FLESH: Final = (0.60, 0.38, 0.33)
 """RGB of lips in [0, 1], mean of portraits."""
 TONGUE_TINT: Final = (0.67, 0.50, 0.53)
@@ -104,15 +112,14 @@ def mouth_colour(
     brightness = style.flesh.mean(1) / (sum(FLESH) / 3)
     licked = TONGUE_SHARE * tongue * relief * brightness.clamp(max=1)
 
-    # Teeth: two arcs that turn into the dark towards the corners, with faint gaps between teeth. Lips that part a
-    # little show a dark line below the upper ones.
-    fall_off = (0.3 + 0.7 * style.light) * (1 - 0.75 * off_middle**1.8)
-    grooves = 1 - 0.10 * (0.5 + 0.5 * torch.cos(across * (1 - 0.25 * off_middle) * 31.4)) ** 6
-    light = fall_off * grooves
+    # Teeth: two arcs that turn into the dark towards the corners, each tooth a little apart from the next. Lips that
+    # part a little show a dark line below the upper ones.
+    apart, rounded = _single_teeth(off_middle)
+    light = (0.26 + 0.66 * style.light) * (1 - 0.6 * off_middle**2) * apart
     bend = 1 - 0.35 * off_middle**2
-    length = torch.minimum(style.upper * bend, TEETH_SHARE * column)
+    length = torch.minimum(style.upper * bend, TEETH_SHARE * column) * rounded
     shown = _step(length - from_upper, 0.014) * (style.upper > 0)
-    below_lip = 0.55 + 0.45 * (from_upper / 0.04).clamp(max=1)  # shadow of the lip
+    below_lip = 0.7 + 0.3 * (from_upper / 0.03).clamp(max=1)  # shadow of the lip
     shown = shown * _step(column - 0.03, 0.03)
     colour = _blend(colour, style.tooth * (light * below_lip)[:, None], shown)
     lower = style.lower * bend * ((gap - 0.1) / 0.1).clamp(0, 1)
@@ -120,6 +127,19 @@ def mouth_colour(
     colour = _blend(colour, style.tooth * (0.8 * light)[:, None], below)
     teeth = light * torch.lerp(shown * below_lip, torch.full_like(light, 0.8), below)
     return colour, torch.stack([teeth, licked * (1 - shown) * (1 - below)], 1)
+
+
+def _single_teeth(off_middle: Tensor) -> tuple[Tensor, Tensor]:
+    """For places (M,) 0 in the middle of a mouth, 1 at its corner: the light that the gaps between teeth leave, and the
+    share of a row's length that the tooth there has.
+    """
+    edges = off_middle.new_tensor(TOOTH_EDGES)
+    away = (off_middle[:, None] - edges).abs().amin(1)
+    gap = torch.exp(-0.5 * (away / GAP_WIDTH).square())
+    corner = (1 - away / 0.08).clamp(min=0).square()
+    tooth = torch.bucketize(off_middle, edges[1:])
+    tall = off_middle.new_tensor(TOOTH_LENGTHS)[tooth]
+    return 1 - GAP_DEPTH * gap, tall * (1 - 0.22 * corner)
 
 
 @dataclass(frozen=True)

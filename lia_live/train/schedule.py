@@ -46,6 +46,8 @@ class Stage:
     """Weights of the joint step's terms."""
     region_share: float = 0.5
     """How much of the region weighting (mouth, eyes) applies: 0 none, 1 all."""
+    registered: bool = False
+    """The inside of mouths is judged between the network's own lips (``train.registration``): sharp teeth."""
     clips: float = 0.0
     """Share of pairs that come from real clips, where the data has any; 0 to 1."""
     performer: PerformerConfig = field(default_factory=PerformerConfig)

@@ -10,11 +10,13 @@ from torch import Tensor
 
 from lia_live.train import losses
 from lia_live.train.clip_pairs import MEASURED, ClipPairs
+from lia_live.train.lifting import lent, lifted
 from lia_live.train.losses import LossWeights
 from lia_live.train.motion import MotionConfig
 from lia_live.train.objective import joint_terms, weighted
 from lia_live.train.pairs import Pairs
 from lia_live.train.perceptual import FixedFeatures
+from lia_live.train.performed import resized
 from lia_live.train.performer import Performer, PerformerConfig
 from lia_live.train.steps import split
 from lia_live.train.teacher import ALPHA_GAIN, Rendered
@@ -107,11 +109,14 @@ def test_what_a_clip_does_not_know_has_no_gradient(pairs: Pairs) -> None:
 
 def test_the_right_answer_costs_nothing(pairs: Pairs) -> None:
     """Pictures, flow and labels as they are; a mask between 0 and 1 costs its own entropy."""
-    no_teeth, no_tongue = 1 - pairs.teeth_at(16), 1 - pairs.tongue_at(8)
+    shown = torch.maximum(pairs.valid_at(32), lent(pairs.teeth_at(32)))
+    top = torch.cat([torch.atanh(pairs.flow_at(32)), torch.logit(shown, 1e-7)], 1)
+    no_teeth, no_tongue = 1 - resized(lifted(pairs, top), 16), 1 - pairs.tongue_at(8)
     raws = [
         torch.cat([torch.atanh(pairs.flow_at(r)), torch.logit(mask, 1e-7)], 1)
-        for r, mask in ((8, no_tongue), (16, no_teeth), (32, pairs.valid_at(32)))
+        for r, mask in ((8, no_tongue), (16, no_teeth))
     ]
+    raws.append(top)
     pad = torch.zeros(8, 4)
     out = Rendered(
         pairs.target,
@@ -129,7 +134,7 @@ def test_the_right_answer_costs_nothing(pairs: Pairs) -> None:
         return float((entropy * pairs.judged_at(side) * region).mean())
 
     floors = {
-        "mask": floor(pairs.valid_at(32)),
+        "mask": floor(shown),
         "teeth": floor(no_teeth),
         "tongue": floor(no_tongue),
     }
@@ -157,7 +162,7 @@ def test_levels_below_the_top_learn_where_mouths_are_painted(
     assert [raw.grad is not None for raw in out.raws] == [here == level for here in range(3)]
     below = out.raws[level]
     side = below.shape[-1]
-    light = {"teeth": pairs.teeth_at, "tongue": pairs.tongue_at}[painted](side)
+    light = resized({"teeth": lifted(pairs, out.raws[-1]), "tongue": pairs.tongue}[painted], side)
     open_here, down = torch.sigmoid(below[:, 2:3]), below.grad[:, 2:3]
     asked = pairs.judged_at(side) > 0
     too_open = open_here > 1 - light
@@ -167,6 +172,54 @@ def test_levels_below_the_top_learn_where_mouths_are_painted(
     performed = (pairs.known == 1).all(1)
     assert light[performed].amax() > 0.1
     assert light[~performed].amax() == 0, "a clip does not tell"
+
+
+def wide_open() -> tuple[Pairs, list[Tensor]]:
+    """Photographs whose mouths open far, at 64 pixels; and what a network gives that moves them rightly."""
+    motion = MotionConfig(open_share=1.0, small_share=0.0)
+    performer = Performer(
+        drawn_portraits(), config=PerformerConfig(rest_source=1.0, same_pose=0.0, motion=motion)
+    )
+    generator = torch.Generator().manual_seed(4)
+    batch = Pairs.of_performance(performer.pairs(torch.arange(6) % 3, generator, 64, 64))
+    raws = [
+        torch.cat([torch.atanh(batch.flow_at(r)), (batch.valid_at(r) - 0.5) * 9], 1)
+        for r in (16, 32, 64)
+    ]
+    return batch, raws
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_the_last_level_shows_lips_where_teeth_are_painted(weight: float) -> None:
+    """Whether it does is for the weight of teeth to say."""
+    batch, raws = wide_open()
+    stage = replace(ALL, size=64, losses=replace(ALL.losses, teeth=weight, tongue=0.0))
+    teeth = (batch.teeth > 0.3) & (batch.valid == 0) & (batch.judged > 0)
+    assert teeth.sum() > 20
+    raws[-1][:, 2] = 0.0
+    raws[-1].requires_grad_()
+    out = Rendered(batch.target, batch.target[..., ::2, ::2], raws, *torch.zeros(2, 6, 20))
+    joint_terms(out, batch, stage, 16, None)["mask"].backward()
+    opens = raws[-1].grad[:, 2:3] < 0
+    assert opens[teeth & (batch.teeth > 0.4)].float().mean() == weight
+    dark = (batch.within == 1) & (batch.teeth == 0)
+    assert not opens[dark].any()
+
+
+def test_a_registered_stage_judges_mouths_where_they_are_and_the_flow_by_the_truth() -> None:
+    batch, raws = wide_open()
+    up = torch.tensor([0.0, 2 * 2 / 64, 0.0]).view(1, 3, 1, 1)
+    higher = [torch.cat([raw[:, :2], raw[:, 2:].roll(-2, 2)], 1) + up for raw in raws]
+    out = Rendered(
+        batch.target.roll(-2, 2), batch.target[..., ::2, ::2], higher, *torch.zeros(2, 6, 20)
+    )
+    apart, together = (
+        joint_terms(out, batch, replace(ALL, size=64, registered=on), 16, None)
+        for on in (False, True)
+    )
+    assert torch.equal(apart["flow"], together["flow"])
+    for name in ("pixels", "gradients", "mask"):
+        assert together[name] < 0.9 * apart[name], "a mouth that is two pixels higher is no mistake"
 
 
 def test_coarser_levels_may_colour_the_insides_of_mouths_alone(pairs: Pairs) -> None:

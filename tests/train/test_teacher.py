@@ -5,6 +5,7 @@ import torch
 
 from lia_live.model import LIA, LIAConfig
 from lia_live.train.growth import start
+from lia_live.train.motion import THETA
 from lia_live.train.teacher import (
     ALPHA_GAIN,
     TRACKED,
@@ -85,6 +86,10 @@ def test_labels_fill_the_first_directions() -> None:
     assert directions[0].scale == ALPHA_GAIN
     assert [d.name for d in directions[16:]] == ["free 1", "free 2", "free 3", "free 4"]
     assert all(d.low < d.neutral + 1e-6 and d.high > d.neutral - 1e-6 for d in directions)
+    for direction, control in zip(directions, THETA, strict=False):
+        assert direction.low == control.low * ALPHA_GAIN
+        shown = 0.16 / control.scale if control.name == "y" else control.high  # heads that sink
+        assert direction.high == pytest.approx(shown * ALPHA_GAIN, rel=0.02)
 
 
 @torch.no_grad()
