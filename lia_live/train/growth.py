@@ -56,7 +56,7 @@ TEETH = Painted(-2, (0.09, 0.38, 0.30))
 its mask is open this light, that has more of what lips lack, is added to them."""
 TONGUE = Painted(-3, (-0.19, -0.62, -0.65))
 NEARLY = 0.7
-"""A colour that has been trained, or made brighter since, differs by up to this share from the one that it was given."""
+"""A colour that has been trained, or made brighter since, differs by up to this share from what it was given."""
 CONSTANT = 0.3
 """A channel whose mean is nearer to zero is not turned into a constant."""
 FLOW_START = 0.05
