@@ -9,46 +9,18 @@ evenly spaced over the clip, after the second in which an avatar eases in: nobod
 from __future__ import annotations
 
 import argparse
-from itertools import takewhile
+import sys
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from PIL import Image
 
 from lia_live.avatar import Avatar
-from lia_live.engine import Animator
-from lia_live.frame import Crop, Frame, Pixels
-from lia_live.interfaces import Tracker
-from lia_live.io import VideoReader
+from lia_live.evaluate.clips import Clip
+from lia_live.evaluate.driven import SETTLE_S, Driven
+from lia_live.frame import Pixels
 from lia_live.model import load_model
 from lia_live.render import open_renderer
-from lia_live.track import open_tracker
-
-NEUTRAL_S: Final = 2.0
-"""The neutral is looked for in that much of a clip's beginning, as ``animate`` does."""
-SETTLE_S: Final = 1.0
-
-
-class Watched:
-    """A tracker that remembers its last crop."""
-
-    def __init__(self, tracker: Tracker) -> None:
-        self._tracker = tracker
-        self.last: Crop | None = None
-
-    def track(self, frame: Frame) -> Crop | None:
-        """As the tracker does."""
-        self.last = self._tracker.track(frame)
-        return self.last
-
-    def recalibrate(self) -> None:
-        """As the tracker does."""
-        self._tracker.recalibrate()
-
-    def close(self) -> None:
-        """As the tracker does."""
-        self._tracker.close()
 
 
 def main() -> None:
@@ -66,29 +38,24 @@ def main() -> None:
     avatars = [Avatar.from_image(path, model) for path in arguments.portraits]
     arguments.out.mkdir(parents=True, exist_ok=True)
     for clip in arguments.clips:
-        with VideoReader(clip) as reader:
-            frames = list(reader)
-        begin = next(place for place, frame in enumerate(frames) if frame.captured_at >= SETTLE_S)
-        moments = (
-            np.linspace(begin, len(frames) - 1, arguments.moments).round().astype(int).tolist()
-        )
+        frames = list(Clip(clip).frames(sys.maxsize))
+        settled = [place for place, one in enumerate(frames) if one.captured_at >= SETTLE_S]
+        if not 0 < arguments.moments <= len(settled):
+            parser.error(
+                f"{clip} has {len(settled)} frames after its first second, for {arguments.moments} moments"
+            )
+        moments = np.linspace(settled[0], settled[-1], arguments.moments).round().tolist()
         rows: list[list[Pixels]] = []
         for avatar in avatars:
-            watched = Watched(open_tracker(model.config.framing, model.config.size))
             drivers, outputs = [], []
-            with Animator(
-                renderer, avatar, tracker=watched, directions=model.directions
-            ) as animator:
-                animator.learn_neutral(
-                    takewhile(lambda frame: frame.captured_at <= NEUTRAL_S, frames)
-                )
+            with Driven(model, renderer, avatar) as driven:
+                driven.learn_neutral(frames)
                 for place, frame in enumerate(frames):
-                    made = animator.animate(frame).pixels
+                    made = driven.animate(frame)
                     if place in moments:
                         outputs.append(made)
-                        drivers.append(
-                            np.zeros_like(made) if watched.last is None else watched.last.pixels
-                        )
+                        crop = driven.crop
+                        drivers.append(np.zeros_like(made) if crop is None else crop.pixels)
             rows = rows or [[np.full_like(drivers[0], 255), *drivers]]
             rows.append([avatar.crop, *outputs])
         _sheet(rows, arguments.side).save(arguments.out / f"{clip.stem}.png")

@@ -14,6 +14,7 @@ from lia_live.cli.assets import DEMO_AVATAR
 from lia_live.frame import Pixels
 from lia_live.model import to_pixels
 from lia_live.track import FaceShape, expression, find_faces
+from lia_live.train.growth import TEETH, TONGUE, paints
 from lia_live.train.presets import GAINS
 from lia_live.train.teacher import gains_of
 
@@ -34,6 +35,11 @@ def test_the_presets_know_how_far_they_were_turned_up(model: lia_live.LIA) -> No
     told = GAINS.by_label()
     for direction, gain in zip(model.directions, gains_of(model).tolist(), strict=True):
         assert gain == pytest.approx(told.get(direction.name, 1.0)), direction.name
+
+
+def test_training_that_goes_on_keeps_what_they_paint(model: lia_live.LIA) -> None:
+    assert paints(model, TEETH)
+    assert paints(model, TONGUE)
 
 
 def test_the_card_has_no_gaps() -> None:

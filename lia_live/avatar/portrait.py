@@ -91,9 +91,7 @@ def _cut_off(box: Box, height: int, width: int) -> tuple[str, ...]:
     down = min(box.y + box.side, height) - max(box.y, 0)
     if across * down >= (1 - _MISSING_SHARE) * box.side**2:
         return ()
-    return (
-        "the head is cut off by the picture's border: what is missing is filled with the border",
-    )
+    return ("the head is cut off by the picture's border: what is missing is made up, blurred",)
 
 
 def _cuts(pixels: Pixels, box: Box, size: int) -> tuple[Pixels, Pixels]:

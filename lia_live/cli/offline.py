@@ -22,7 +22,7 @@ from lia_live.cli.portraits import open_portraits, settle_portraits
 from lia_live.cli.run import DISCLOSURE
 from lia_live.cli.status import Progress, StatusLine
 from lia_live.cli.targets import check_recording
-from lia_live.engine import Animator, Compositor
+from lia_live.engine import Animator, Compositor, beginning
 from lia_live.errors import ConfigError
 from lia_live.frame import Frame, Pixels
 from lia_live.io import VideoFileSink, VideoReader
@@ -30,8 +30,6 @@ from lia_live.io.video import is_url, public_name
 
 DEFAULT_SIDE = 512
 MAX_FPS = 60.0
-NEUTRAL_S = 2.0
-"""The neutral is looked for in that much of the clip's beginning."""
 LIVE_MAX_SIDE = 1920
 """Larger clips are shrunk on the way in: the tracker and the model need less."""
 
@@ -125,10 +123,9 @@ def _frames(
 
 
 def _beginning(driving: str, fps: float, interrupts: Interrupts) -> Iterator[Frame]:
-    """The first seconds once more, dated before the clip: time must never go back for the tracker."""
+    """The first seconds once more, for the neutral."""
     with VideoReader(driving, max_side=LIVE_MAX_SIDE) as reader:
-        for frame in _frames(reader, fps, NEUTRAL_S, interrupts):
-            yield Frame(frame.pixels, frame.captured_at - NEUTRAL_S - 1, frame.number)
+        yield from beginning(_frames(reader, fps, None, interrupts))
 
 
 def _expected(reader: VideoReader, fps: float, duration: float | None) -> int:

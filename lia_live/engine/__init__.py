@@ -1,6 +1,6 @@
 """The live loop: slots, motion policy, animator, compositor, pipeline, statistics."""
 
-from lia_live.engine.animator import Animator, expression_of
+from lia_live.engine.animator import Animator, beginning, expression_of
 from lia_live.engine.compositor import Background, Compositor
 from lia_live.engine.config import PipelineConfig
 from lia_live.engine.networks import LiveNetwork, LiveNetworks
@@ -29,6 +29,7 @@ __all__ = [
     "PreparedAvatar",
     "Slot",
     "Stats",
+    "beginning",
     "expression_of",
     "prepare",
 ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,18 @@ if TYPE_CHECKING:
     from lia_live.model import LIA
     from lia_live.model.directions import Direction
     from lia_live.render.interface import Renderer
+
+
+NEUTRAL_S: Final = 2.0
+"""The neutral of a clip is looked for in that much of its beginning."""
+
+
+def beginning(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """The first ``NEUTRAL_S`` of a clip for ``learn_neutral``, dated before it: time must never go back for the
+    tracker, and the clip is still to come.
+    """
+    for frame in takewhile(lambda one: one.captured_at < NEUTRAL_S, frames):
+        yield Frame(frame.pixels, frame.captured_at - NEUTRAL_S - 1, frame.number)
 
 
 def expression_of(landmarks: NDArray[np.float32]) -> HeadShape:
@@ -83,6 +96,7 @@ class Animator:
     def learn_neutral(self, frames: Iterable[Frame]) -> float:
         """Choose the neutral from ``frames`` beforehand, so that a clip uses one from its first frame on.
 
+        Of the clip itself these are its ``beginning``.
         Returns its score in [0, 1]; 0 when no face was in them (the search then goes on while animating).
         """
         seen: list[Observation] = []

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from lia_live.engine import Animator
 from lia_live.errors import MediaError
 from lia_live.evaluate.clips import Clip
+from lia_live.evaluate.driven import SETTLE_S, Driven
 from lia_live.evaluate.fid import Gallery
 from lia_live.evaluate.figures import Figures, Tally, Traces
 from lia_live.evaluate.framing import FramedClip, Tick
@@ -19,8 +19,6 @@ from lia_live.evaluate.nets import Nets
 from lia_live.evaluate.picture_measures import l1, trembling
 from lia_live.evaluate.transfer import STILL_FRAMES, jitter, neutral_l1, noisy, reconstruct
 from lia_live.frame import Crop, Frame, Pixels
-from lia_live.interfaces import Tracker
-from lia_live.track import open_tracker
 from lia_live.track.crop import Landmarks
 
 if TYPE_CHECKING:
@@ -30,10 +28,6 @@ if TYPE_CHECKING:
 
 CHUNK: Final = 32
 """Frames reconstructed at a time: outputs are judged and let go."""
-NEUTRAL_S: Final = 2.0
-"""The neutral is looked for in that much of a clip's beginning, as ``animate`` does."""
-SETTLE_S: Final = 1.0
-"""The beginning of a driven avatar that is not judged: it eases in from rest."""
 SHOWN: Final = 8
 """Frames of each clip that the report shows."""
 
@@ -96,24 +90,6 @@ def same_identity(model: LIA, framed: FramedClip, nets: Nets, gallery: Gallery, 
     )
 
 
-class _Watched:
-    """A tracker that remembers what it gave: the driver is judged in the very crop that was encoded."""
-
-    def __init__(self, tracker: Tracker) -> None:
-        self._tracker = tracker
-        self.last: Crop | None = None
-
-    def track(self, frame: Frame) -> Crop | None:
-        self.last = self._tracker.track(frame)
-        return self.last
-
-    def recalibrate(self) -> None:
-        self._tracker.recalibrate()
-
-    def close(self) -> None:
-        self._tracker.close()
-
-
 def cross_identity(
     model: LIA,
     renderer: Renderer,
@@ -129,7 +105,6 @@ def cross_identity(
 
     Raises ``MediaError`` where too little of the clip shows a face.
     """
-    watched = _Watched(open_tracker(model.config.framing, model.config.size))
     tally = Tally(avatar.crop, nets)
     copied = gallery.source(avatar.crop)
     wanted: set[int] = set()
@@ -137,12 +112,12 @@ def cross_identity(
     outputs: list[Pixels] = []
     faceless = 0
     still: Frame | None = None
-    with Animator(renderer, avatar, tracker=watched, directions=model.directions) as animator:
-        animator.learn_neutral(_beginning(clip, frames))
+    with Driven(model, renderer, avatar) as driven:
+        driven.learn_neutral(clip.frames(frames))
         for frame in clip.frames(frames):
-            output = animator.animate(frame).pixels
+            output = driven.animate(frame)
             tick()
-            crop = watched.last
+            crop = driven.crop
             if crop is None:
                 faceless += 1
                 continue
@@ -160,7 +135,7 @@ def cross_identity(
             raise MediaError(
                 f"{clip.name} is over before the avatar has eased in", "use a longer clip"
             )
-        trembles, driver_trembles = _product_jitter(animator, watched, still, frame.captured_at)
+        trembles, driver_trembles = _product_jitter(driven, still, frame.captured_at)
     rest = reconstruct(model, avatar.crop, [avatar.crop])[0]
     return Case(
         clip=clip.name,
@@ -178,33 +153,23 @@ def cross_identity(
     )
 
 
-def _product_jitter(
-    animator: Animator, watched: _Watched, still: Frame, after_s: float
-) -> tuple[float, float]:
+def _product_jitter(driven: Driven, still: Frame, after_s: float) -> tuple[float, float]:
     """Trembling of the animated avatar, and of the crops, while the camera shows one frame under noise."""
     settle = STILL_FRAMES // 2  # smoothing and crop come to rest first
     outputs: list[Pixels] = []
     crops: list[Pixels] = []
     for index, picture in enumerate(noisy(still.pixels, settle + STILL_FRAMES)):
         at = after_s + (index + 1) / 25
-        made = animator.animate(Frame(picture, at, still.number + index)).pixels
-        if index >= settle and watched.last is not None:
+        made = driven.animate(Frame(picture, at, still.number + index))
+        if index >= settle and driven.crop is not None:
             outputs.append(made)
-            crops.append(watched.last.pixels)
+            crops.append(driven.crop.pixels)
     if not outputs:
         return float("nan"), float("nan")
     return (
         trembling([landmarks_of(picture) for picture in outputs], outputs[0].shape[0]),
         trembling([landmarks_of(picture) for picture in crops], crops[0].shape[0]),
     )
-
-
-def _beginning(clip: Clip, limit: int) -> Iterator[Frame]:
-    """The first seconds, dated before the clip: time must never go back for the tracker."""
-    for frame in clip.frames(limit):
-        if frame.captured_at >= NEUTRAL_S:
-            return
-        yield Frame(frame.pixels, frame.captured_at - NEUTRAL_S - 1, frame.number)
 
 
 def _inside(crop: Crop) -> Landmarks | None:

@@ -50,6 +50,11 @@ class Painted(NamedTuple):
     colour: tuple[float, float, float]
     """RGB where that level's mask is closed and the last one's as well; a picture ends at 1."""
 
+    @property
+    def way(self) -> tuple[float, ...]:
+        """What that adds to ``DARK``."""
+        return tuple(colour - dark for colour, dark in zip(self.colour, DARK, strict=True))
+
 
 TEETH = Painted(-2, (0.09, 0.38, 0.30))
 """What turns lips into teeth: the last level shows lips stretched over them, as sharp as it shows everything, and where
@@ -124,7 +129,7 @@ def paint(model: LIA, part: Painted, average: LIA | None = None) -> LIA:
 
     A colour head sees nothing but masked source features, and a portrait whose lips are closed has no teeth in any of
     them. So one feature channel of that level becomes a constant, and its head shows ``part.colour - DARK`` times
-    (1 - mask) of it: nothing where the mask is open, teeth where it is closed and the top level's is closed as well.
+    (1 - mask) of it, added to what the top level shows: nothing where the mask is open.
     The channel given up is the one whose variation is heard least. Heads of coarser levels fall silent: teeth come
     before the tongue. ``average``: of the same training, gives up the same channel. A part that is painted keeps the
     colour that it has.
@@ -138,7 +143,7 @@ def paint(model: LIA, part: Painted, average: LIA | None = None) -> LIA:
             _mute(to_rgb)
         value = _settle(one, part.level, channel)
         conv, activate = _parts(heads[part.level].conv)
-        for colour, way in enumerate(_way(part)):
+        for colour, way in enumerate(part.way):
             conv.weight[colour, channel] = -way / (GAIN * conv.scale * value)
             activate.bias[:, colour] = OFFSET + way / GAIN  # linear down to an open mask
     return model
@@ -153,13 +158,9 @@ def paints(model: LIA, part: Painted) -> bool:
     head = heads[part.level]
     _, activate = _parts(head.conv)
     nothing = torch.zeros(1, 3, 1, 1).to(activate.bias)
-    way = torch.tensor(_way(part)).to(nothing)
+    way = torch.tensor(part.way).to(nothing)
     shown = head(nothing, None).flatten()
     return bool((shown - way).norm() < NEARLY * way.norm())
-
-
-def _way(part: Painted) -> list[float]:
-    return [colour - dark for colour, dark in zip(part.colour, DARK, strict=True)]
 
 
 def _least_heard(model: LIA, level: int) -> int:

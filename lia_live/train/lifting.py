@@ -20,7 +20,8 @@ FULL: Final = 0.75
 """Light of teeth at which the last level shows all of the lips; less light, less of them."""
 TOOTH: Final = 0.2
 """Light that is a tooth's, in whatever light the face is."""
-_LENGTH: Final = sum((ivory - dark) ** 2 for dark, ivory in zip(DARK, TEETH.colour, strict=True))
+_WAY: Final = TEETH.way
+_SQUARED: Final = sum(share**2 for share in _WAY)
 
 
 def lent(teeth: Tensor) -> Tensor:
@@ -39,10 +40,9 @@ def lifted(pairs: Pairs, raw: Tensor) -> Tensor:
     lips = warp(pairs.source, torch.tanh(raw[:, :2].float()))
     shown = lent(teeth)
     lift = torch.zeros_like(teeth)
-    for colour, (dark, ivory) in enumerate(
-        zip(DARK, TEETH.colour, strict=True)
-    ):  # numbers: a step is recorded
+    # Plain numbers: a step that is recorded on a GPU copies nothing to it.
+    for colour, (dark, share) in enumerate(zip(DARK, _WAY, strict=True)):
         here = slice(colour, colour + 1)
         lacks = pairs.target[:, here] - dark - shown * (lips[:, here] - dark)
-        lift = lift + lacks * ((ivory - dark) / _LENGTH)
+        lift = lift + lacks * (share / _SQUARED)
     return lift.clamp(0, 1) * (teeth / TOOTH).clamp(max=1)

@@ -20,12 +20,14 @@ class LossWeights:
     flow: float = 0.2
     """Charbonnier distance of flow in pixels of a 128-pixel picture, all levels, where the flow is known."""
     mask: float = 0.5
-    """Cross-entropy of the top level's mask against "a warp can show this": 1 is sharp, 0 is a mouth's dark inside."""
+    """Cross-entropy of the top level's mask against "a warp can show this": 1 is sharp, 0 is a mouth's dark inside.
+    With ``teeth`` above 0, painted ones count as shown: lips are lent to them (``lifting.lent``)."""
     teeth: float = 0.0
-    """Cross-entropy of the mask below the top level's against "no painted teeth here"; above 0 that level paints them
-    where its mask is closed (``growth.paint``): for ``colours = "filled"``."""
+    """Cross-entropy of the mask below the top level's against "nothing that lips lack to be teeth"
+    (``lifting.lifted``); above 0 that level adds it where its mask is closed (``growth.paint``): for ``colours =
+    "filled"``."""
     tongue: float = 0.0
-    """The same one level further down, of tongues; only beside ``teeth``."""
+    """Cross-entropy of the mask one level further down against "no painted tongue here"; only beside ``teeth``."""
     coarser: float = 0.0
     """L1 of what coarser levels add outside the insides of mouths: for ``colours = "filled"``."""
     motion: float = 3.0

@@ -42,15 +42,16 @@ def joint_terms(
             shown = torch.maximum(shown, lent(pairs.teeth_at(size)))
         terms["mask"] = losses.mask_distance(out.raws[-1][:, 2:3], shown, judged)
     if weights.teeth and len(out.raws) > 1:
-        light = lifted(pairs, out.raws[-1])
+        light = resized(lifted(pairs, out.raws[-1]), out.raws[-2].shape[-1])
         terms["teeth"] = _painted(out.raws[-2], pairs, light, stage.region_share)
     if weights.tongue and len(out.raws) > 2:
-        terms["tongue"] = _painted(out.raws[-3], pairs, pairs.tongue, stage.region_share)
+        light = pairs.tongue_at(out.raws[-3].shape[-1])
+        terms["tongue"] = _painted(out.raws[-3], pairs, light, stage.region_share)
     if weights.coarser and out.coarser is not None:
         side = out.coarser.shape[-1]
         elsewhere = 1 - pairs.within_at(side)
-        judged = elsewhere * _regions(pairs.weights_at(side), stage.region_share)
-        terms["coarser"] = (out.coarser.float().abs() * judged).mean()
+        apart = elsewhere * _regions(pairs.weights_at(side), stage.region_share)
+        terms["coarser"] = (out.coarser.float().abs() * apart).mean()
     if labels and weights.motion:
         terms["motion"] = losses.motion_distance(
             out.alpha_source.float(), pairs.theta_source, ALPHA_GAIN, pairs.known
@@ -73,7 +74,7 @@ def _painted(raw: Tensor, pairs: Pairs, light: Tensor, region_share: float) -> T
     """How far a level's mask (in ``raw``) is from closed by the light of what is painted, and open elsewhere."""
     side = raw.shape[-1]
     judged = pairs.judged_at(side) * _regions(pairs.weights_at(side), region_share)
-    return losses.mask_distance(raw[:, 2:3], 1 - resized(light, side), judged)
+    return losses.mask_distance(raw[:, 2:3], 1 - light, judged)
 
 
 def _flow(raws: list[Tensor], pairs: Pairs, region_share: float) -> Tensor:

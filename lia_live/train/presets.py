@@ -107,7 +107,7 @@ def continued(scale: float = 1.0) -> TrainConfig:
 def longer(scale: float = 1.0) -> TrainConfig:
     """Finished weights trained on for eight minutes of an H100 (37 ms a step): for ``--base``.
 
-    What the shipped weights were last trained with, 10,300 steps of it.
+    10,300 steps of it came before ``finish`` in the shipped weights.
     """
     return TrainConfig(
         model=SHAPE,
@@ -187,8 +187,9 @@ def gpu(scale: float = 1.0) -> TrainConfig:
     """From nothing to the shipped size on one CUDA device, a quarter of an hour; ``train.fitting`` tells the
     scale for another time.
 
-    The schedule of the shipped weights but for three things: their first stages (450 steps of 16 pairs at 32 pixels,
-    900 at 64) were run on a CPU, the last stage in three parts, and some 14,000 small steps on a CPU came between.
+    The schedule of the shipped weights before ``finish`` but for three things: their first stages (450 steps of 16
+    pairs at 32 pixels, 900 at 64) were run on a CPU, the last stage in three parts, and some 14,000 small steps on a
+    CPU came between.
     """
     first = Stage(
         size=32, joint_steps=_steps(1500, scale), batch=64, single_batch=128, region_share=0.2

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lia_live.train.correspondence import pixel_middles
 from lia_live.train.pairs import Pairs
+from lia_live.train.perceptual import shrink
 
 NEAR: Final = 1.5
 """Lips tell an inside where it is by their distance: standard deviation of their say, pixels of half the resolution."""
@@ -46,7 +48,7 @@ def registered(pairs: Pairs, raw: Tensor) -> Pairs:
     said = _blurred(said, NEAR) + FAR_SHARE * _blurred(said, FAR)
     move = (said[:, :2] / said[:, 2:].clamp(min=1e-4)).clamp(-LONGEST, LONGEST)
     here = _blurred(F.max_pool2d(within, 2 * RIM + 1, 1, RIM), NEAR)
-    move = move * here * (within.amax((1, 2, 3), keepdim=True) > 0)
+    move = move * here
     moved = {"target": _moved(pairs.target, move, "bicubic").clamp(-1, 1)}
     maps = ("valid", "judged", "within", "teeth", "tongue", "weights")
     stacked = torch.cat([getattr(pairs, name) for name in maps], 1)
@@ -58,17 +60,15 @@ def _moved(maps: Tensor, move: Tensor, mode: str) -> Tensor:
     """(B, C, r, r) sampled at each pixel's place plus ``move`` (B, 2, s, s), half pictures."""
     side = maps.shape[-1]
     move = F.interpolate(move, size=(side, side), mode="bilinear", align_corners=False)
-    middle = (torch.arange(side, device=maps.device) + 0.5) * (2 / side) - 1
-    grid = torch.stack(torch.meshgrid(middle, middle, indexing="xy"), -1)
-    grid = grid + move.permute(0, 2, 3, 1)
-    return F.grid_sample(maps, grid, mode, padding_mode="border", align_corners=False)
+    place = 2 * pixel_middles(side, maps.device) - 1 + move
+    return F.grid_sample(
+        maps, place.permute(0, 2, 3, 1), mode, padding_mode="border", align_corners=False
+    )
 
 
 def _blurred(maps: Tensor, spread: float) -> Tensor:
     """A Gaussian of that standard deviation, pixels; nothing beyond the edges."""
     reach = round(3 * spread)
     steps = torch.arange(-reach, reach + 1, device=maps.device, dtype=maps.dtype)
-    kernel = torch.exp(-0.5 * (steps / spread).square())
-    kernel = (kernel / kernel.sum()).expand(maps.shape[1], 1, -1)
-    maps = F.conv2d(maps, kernel[:, :, None], padding=(0, reach), groups=maps.shape[1])
-    return F.conv2d(maps, kernel[:, :, :, None], padding=(reach, 0), groups=maps.shape[1])
+    taps = torch.exp(-0.5 * (steps / spread).square())
+    return shrink(maps, taps / taps.sum(), 1)

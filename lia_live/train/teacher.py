@@ -31,14 +31,15 @@ from lia_live.train.motion import (
     PUCKER,
     SMILE,
     THETA,
+    Y,
 )
 
 TRACKED = (OPEN, SMILE, PUCKER, BLINK_L, BLINK_R, BROW, BROW_INNER, GAZE_X, GAZE_Y)
 """What a face tracker measures better than an encoder of whole faces reads it. These are told in every sample, as
 changes from the source; live, the tracker tells them (``engine.tracked``)."""
 LOWEST_Y = 1.8
-"""A head goes down so far, in label units (0.16 eye distances); it was trained to go further. Beyond it, more of the
-hair above the portrait's upper edge would be seen than can be made up."""
+"""A driver's head takes the avatar's down so far, in label units (0.16 eye distances before gains); it was trained to
+go further. Beyond it, more of the hair above the portrait's upper edge would be seen than can be made up."""
 ALPHA_GAIN = 2.0
 """Coefficients are labels (s.d. about 1) times this, so that they are heard beside the appearance code."""
 
@@ -157,11 +158,13 @@ class Teacher(nn.Module):
 
 def label_directions(motion_dim: int) -> tuple[Direction, ...]:
     """Names and ranges of the coefficients that training tied to motions; the rest are free."""
-    highest = [min(t.high, LOWEST_Y) if t.name == "y" else t.high for t in THETA]
     named = [
-        Direction(t.name, t.low * ALPHA_GAIN, high * ALPHA_GAIN, t.neutral * ALPHA_GAIN, ALPHA_GAIN)
-        for t, high in zip(THETA, highest, strict=True)
+        Direction(
+            t.name, t.low * ALPHA_GAIN, t.high * ALPHA_GAIN, t.neutral * ALPHA_GAIN, ALPHA_GAIN
+        )
+        for t in THETA
     ]
+    named[Y] = replace(named[Y], high=LOWEST_Y * ALPHA_GAIN)
     free = [Direction(f"free {i + 1}", -3.0, 3.0) for i in range(motion_dim - len(named))]
     return tuple(named + free)
 

@@ -22,6 +22,7 @@ from lia_live.train.steps import split
 from lia_live.train.teacher import ALPHA_GAIN, Rendered
 from tests.train import runs
 from tests.train.faces import drawn_portraits
+from tests.train.mouths import raw_of, wide_open
 
 ALL = replace(runs.STAGE, losses=LossWeights(perceptual=0.5, coarser=2.0, teeth=1.0, tongue=1.0))
 
@@ -174,25 +175,11 @@ def test_levels_below_the_top_learn_where_mouths_are_painted(
     assert light[~performed].amax() == 0, "a clip does not tell"
 
 
-def wide_open() -> tuple[Pairs, list[Tensor]]:
-    """Photographs whose mouths open far, at 64 pixels; and what a network gives that moves them rightly."""
-    motion = MotionConfig(open_share=1.0, small_share=0.0)
-    performer = Performer(
-        drawn_portraits(), config=PerformerConfig(rest_source=1.0, same_pose=0.0, motion=motion)
-    )
-    generator = torch.Generator().manual_seed(4)
-    batch = Pairs.of_performance(performer.pairs(torch.arange(6) % 3, generator, 64, 64))
-    raws = [
-        torch.cat([torch.atanh(batch.flow_at(r)), (batch.valid_at(r) - 0.5) * 9], 1)
-        for r in (16, 32, 64)
-    ]
-    return batch, raws
-
-
 @pytest.mark.parametrize("weight", [0.0, 1.0])
 def test_the_last_level_shows_lips_where_teeth_are_painted(weight: float) -> None:
     """Whether it does is for the weight of teeth to say."""
-    batch, raws = wide_open()
+    batch = wide_open(64)
+    raws = [raw_of(batch, side) for side in (16, 32, 64)]
     stage = replace(ALL, size=64, losses=replace(ALL.losses, teeth=weight, tongue=0.0))
     teeth = (batch.teeth > 0.3) & (batch.valid == 0) & (batch.judged > 0)
     assert teeth.sum() > 20
@@ -207,9 +194,10 @@ def test_the_last_level_shows_lips_where_teeth_are_painted(weight: float) -> Non
 
 
 def test_a_registered_stage_judges_mouths_where_they_are_and_the_flow_by_the_truth() -> None:
-    batch, raws = wide_open()
-    up = torch.tensor([0.0, 2 * 2 / 64, 0.0]).view(1, 3, 1, 1)
-    higher = [torch.cat([raw[:, :2], raw[:, 2:].roll(-2, 2)], 1) + up for raw in raws]
+    batch = wide_open(64)
+    up = torch.tensor([0.0, 2 * 2 / 64]).view(1, 2, 1, 1)
+    raws = [raw_of(batch, side, up) for side in (16, 32, 64)]
+    higher = [torch.cat([raw[:, :2], raw[:, 2:].roll(-2, 2)], 1) for raw in raws]
     out = Rendered(
         batch.target.roll(-2, 2), batch.target[..., ::2, ::2], higher, *torch.zeros(2, 6, 20)
     )

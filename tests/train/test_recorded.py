@@ -24,7 +24,7 @@ from lia_live.train.trainee import Trainee
 from tests.train import runs
 from tests.train.faces import drawn_portraits
 
-STAGE = replace(runs.STAGE, losses=LossWeights(coarser=4.0))
+STAGE = replace(runs.STAGE, losses=LossWeights(coarser=4.0, teeth=1.0, tongue=1.0), registered=True)
 CONFIG = runs.config(STAGE, colours="filled")
 LONG = replace(STAGE, joint_steps=WORTH_COMPILING)
 CPU = torch.device("cpu")
