@@ -19,7 +19,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from lia_live.model import load_model, to_pixels
-from lia_live.train.motion import THETA
+from lia_live.puppet.theta import THETA
 from lia_live.train.prepare import prepare_portrait
 
 SETTINGS: Final = (
@@ -40,7 +40,7 @@ SETTINGS: Final = (
     ("far aside", {"x": 0.4}),
     ("far down", {"y": 0.25}),
 )
-"""Changes from rest, in the units of ``train.motion.THETA``."""
+"""Changes from rest, in the units of ``puppet.theta.THETA``."""
 ACROSS: Final = 8
 SIDE: Final = 200
 

@@ -17,11 +17,12 @@ ARROWS: dict[str, set[str]] = {
     "model": set(),
     "render": {"model"},
     "track": {"model"},  # the framing that belongs to the weights
-    "avatar": {"track", "model"},
+    "puppet": {"model"},
+    "avatar": {"puppet", "track", "model"},
     "engine": {"avatar", "render", "track", "model"},
     "io": {"avatar"},  # decoding of still pictures
     "evaluate": {"engine", "avatar", "render", "track", "model", "io"},
-    "train": {"evaluate", "engine", "avatar", "render", "track", "model", "io"},
+    "train": {"evaluate", "engine", "avatar", "puppet", "render", "track", "model", "io"},
     "cli": {"train", "evaluate", "engine", "avatar", "render", "track", "model", "io", "server"},
     "server": {"evaluate", "engine", "avatar", "render", "track", "model", "io"},
 }

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lia_live.avatar.bundle import header_of, layout, read_bundle, read_carrying, write_bundle
 from lia_live.avatar.consent import ANSWERS, Consent, is_consent
 from lia_live.avatar.label import Label, tidy_name
+from lia_live.avatar.look import look_of
 from lia_live.avatar.picture import decode_picture
 from lia_live.avatar.portrait import portrait
 from lia_live.errors import AvatarError, ConfigError
@@ -84,8 +85,7 @@ class Avatar:
         device = next(model.parameters()).device
         if carry:
             model = rounded(model).to(device)
-        with torch.no_grad():
-            look = model.encode_portrait(cut.crop)
+        look = look_of(model, cut.crop, cut.landmarks)
         return cls(
             name=tidy_name(called),
             look=Look(

@@ -53,7 +53,7 @@ MEASURED: Final[dict[str, tuple[float, Callable[[HeadShape], float]]]] = {
     "gaze x": (0.03, lambda shape: shape.gaze_x),
     "gaze y": (0.018, lambda shape: shape.gaze_y),
 }
-"""Directions by name: what one unit of their label is (``train.motion.THETA``), and the measure in the same terms. Left
+"""Directions by name: what one unit of their label is (``puppet.theta.THETA``), and the measure in the same terms. Left
 and right of a label are the picture's, of a shape the person's own."""
 TURNED: Final = 0.68
 """A landmark finder reads this share of how far the performer's heads turn: 17 degrees of 25."""

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lia_live.evaluate.figures import Figures, compare
     from lia_live.evaluate.page import Page
-    from lia_live.evaluate.transfer import reconstruct
+    from lia_live.evaluate.transfer import look_at, reconstruct
 
-__all__ = ["Figures", "Page", "compare", "reconstruct"]
+__all__ = ["Figures", "Page", "compare", "look_at", "reconstruct"]
 
 _HOMES = {
     "Figures": "figures",
     "Page": "page",
     "compare": "figures",
+    "look_at": "transfer",
     "reconstruct": "transfer",
 }
 

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from lia_live.avatar.look import look_of
 from lia_live.evaluate.landmarks import landmarks_of
 from lia_live.evaluate.picture_measures import l1, trembling
 from lia_live.frame import Pixels
@@ -19,17 +20,22 @@ STILL_FRAMES: Final = 24
 """So many noisy copies make a still driver."""
 
 
-def reconstruct(
-    model: LIA, source: Pixels, driving: Sequence[Pixels], batch: int = 8
-) -> list[Pixels]:
-    """``source`` in the pose and expression of each of ``driving``: all (S, S, 3) uint8 RGB, S the model's size.
+def look_at(model: LIA, source: Pixels) -> Look:
+    """A frame (S, S, 3) uint8 RGB, S the model's size, encoded as the portrait of an avatar is.
+
+    Raises ``ConfigError`` for other sizes.
+    """
+    return look_of(model, source, landmarks_of(source) if model.names_motions else None)
+
+
+def reconstruct(model: LIA, look: Look, driving: Sequence[Pixels], batch: int = 8) -> list[Pixels]:
+    """``look`` in the pose and expression of each of ``driving``: all (S, S, 3) uint8 RGB, S the model's size.
 
     Runs where the model is, without gradients, ``batch`` frames at a time. Raises ``ConfigError`` for other sizes.
     """
     device = next(model.parameters()).device
     outputs: list[Pixels] = []
     with torch.no_grad():
-        look = model.encode_portrait(source)
         for begin in range(0, len(driving), batch):
             part = np.stack(driving[begin : begin + batch])
             alpha = model.encode_motion(to_tensor(part, device))
@@ -37,9 +43,11 @@ def reconstruct(
     return outputs
 
 
-def neutral_l1(model: LIA, source: Pixels) -> float:
-    """L1 of a source driven by itself to itself, in [0, 1]: what the network loses before anything moves."""
-    return l1(reconstruct(model, source, [source])[0], source)
+def neutral_l1(model: LIA, look: Look, source: Pixels) -> float:
+    """L1 of a source, whose ``look`` is known, driven by itself to itself, in [0, 1]: what the network loses before
+    anything moves.
+    """
+    return l1(reconstruct(model, look, [source])[0], source)
 
 
 def noisy(picture: Pixels, count: int, seed: int = 0) -> list[Pixels]:
@@ -53,15 +61,15 @@ def noisy(picture: Pixels, count: int, seed: int = 0) -> list[Pixels]:
     ]
 
 
-def jitter(model: LIA, source: Pixels, still: Pixels) -> tuple[float, float]:
+def jitter(model: LIA, look: Look, still: Pixels) -> tuple[float, float]:
     """How the output trembles while the driver is one frame, ``still``, under fresh noise.
 
     In pixels at 256, see ``trembling``: of the outputs, and of the noisy frames themselves, where nothing moves and
     only MediaPipe errs.
     """
     driving = noisy(still, STILL_FRAMES)
-    side = source.shape[0]
-    outputs = reconstruct(model, source, driving)
+    side = still.shape[0]
+    outputs = reconstruct(model, look, driving)
     return (
         trembling([landmarks_of(picture) for picture in outputs], side),
         trembling([landmarks_of(picture) for picture in driving], side),

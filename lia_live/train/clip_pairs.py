@@ -13,10 +13,11 @@ from torch.nn import functional
 
 from lia_live.errors import ConfigError
 from lia_live.model.labels import LIDS
-from lia_live.train import mesh
-from lia_live.train.clips import Clips
-from lia_live.train.correspondence import correspondence, pixel_middles, region_weights
-from lia_live.train.motion import (
+from lia_live.puppet import mesh
+from lia_live.puppet.maps import pixel_middles
+from lia_live.puppet.raster import rasterise
+from lia_live.puppet.rig import Rig
+from lia_live.puppet.theta import (
     BLINK_L,
     BLINK_R,
     BROW,
@@ -33,11 +34,11 @@ from lia_live.train.motion import (
     mirrored,
     scales,
 )
-from lia_live.train.paint import LightConfig, as_camera, relit
+from lia_live.train.clips import Clips
+from lia_live.train.correspondence import correspondence, region_weights
+from lia_live.train.light import LightConfig, as_camera, relit
 from lia_live.train.pairs import Pairs
 from lia_live.train.performer import raster_side
-from lia_live.train.raster import rasterise
-from lia_live.train.rig import Rig
 
 MEASURED: Final = (YAW, PITCH, ROLL, X, Y, SCALE, OPEN, BLINK_L, BLINK_R, GAZE_X, GAZE_Y)
 """Labels that the landmarks of a single frame give; of the others they only tell changes (``Rig.compared``)."""

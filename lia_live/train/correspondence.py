@@ -8,14 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lia_live.train import mesh
-from lia_live.train.raster import Raster
+from lia_live.puppet import mesh
+from lia_live.puppet.maps import continued_at_edges, pixel_middles
+from lia_live.puppet.raster import Raster
 
-DRAWN_OUT: Final = 5.0
-CROWN: Final = 0.045
-"""This far above the upper edge (sides) hair that it cuts off has closed to a dome."""
-EDGE: Final = 0.002
-"""Nearer to the edge (sides; half a pixel of 256) the network blends in what is outside, which is nothing."""
 HIDDEN_BEHIND: Final = 0.035
 """A point counts as hidden in the source if it lies this much behind what is seen there (sides)."""
 
@@ -44,26 +40,6 @@ def correspondence(
         outside, continued, place[:, 2:] <= there + HIDDEN_BEHIND
     )
     return place[:, :2] - pixel_middles(target.triangle.shape[-1], points.device), valid
-
-
-def continued_at_edges(place: Tensor) -> Tensor:
-    """Places (B, 2, R, R) in fractions of the side, within [0, 1]: what lies beyond the edges of a portrait.
-
-    Its outermost strip, mirrored and drawn out ``DRAWN_OUT`` times: a plain mirror puts a second head on top of one
-    that goes down. Hair that the upper edge cuts off is rounded off within ``CROWN``.
-    """
-    within = place.clamp(0, 1)
-    place = within - (place - within) / DRAWN_OUT
-    above = DRAWN_OUT * (place[:, 1:] - within[:, 1:]).clamp(min=0) * (within[:, 1:] == 0)
-    spread = (1 - (above / CROWN).square()).clamp(min=1e-10).rsqrt()
-    x = 0.5 + (place[:, :1] - 0.5) * spread
-    return torch.cat([x, place[:, 1:]], 1).clamp(EDGE, 1 - EDGE)
-
-
-def pixel_middles(side: int, device: torch.device | str = "cpu") -> Tensor:
-    """(2, side, side): x, y of every pixel's middle as fractions of the picture."""
-    middle = (torch.arange(side, device=device) + 0.5) / side
-    return torch.stack(torch.meshgrid(middle, middle, indexing="xy"))
 
 
 def region_weights(target: Raster, regions: Tensor) -> Tensor:

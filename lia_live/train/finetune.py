@@ -115,7 +115,7 @@ def finetune(
 
     ``folder`` keeps the run: plan, checkpoints, log, the best weights so far. Raises ``LiaLiveError``.
     """
-    from lia_live.evaluate import compare, reconstruct
+    from lia_live.evaluate import compare, look_at, reconstruct
 
     keep_freed_memory()
     perceptual = FixedFeatures().to(fabric.device)
@@ -170,7 +170,10 @@ def finetune(
 
     held = material.held_out
     models = (base, tuned)
-    outputs = [reconstruct(m.to(fabric.device), held.source, held.real) for m in models]
+    outputs = []
+    for model in models:
+        model.to(fabric.device)
+        outputs.append(reconstruct(model, look_at(model, held.source), held.real))
     figures = [compare(held.source, pictures, held.real) for pictures in outputs]
     better, reason = verdict(figures[0], figures[1])
     return Outcome(
@@ -259,11 +262,11 @@ class _Watch:
         return self.done
 
     def _look(self, model: LIA) -> None:
-        from lia_live.evaluate import reconstruct
+        from lia_live.evaluate import look_at, reconstruct
         from lia_live.evaluate.picture_measures import l1
 
         model = model.to(self._device)
-        outputs = reconstruct(model, self._test.source, self._test.real)
+        outputs = reconstruct(model, look_at(model, self._test.source), self._test.real)
         distance = sum(map(l1, outputs, self._test.real)) / len(outputs)
         step = self._run.progress.total
         best = min((check.l1 for check in self.checks), default=math.inf)

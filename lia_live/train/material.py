@@ -15,10 +15,10 @@ from lia_live.avatar import Avatar
 from lia_live.errors import AvatarError, MediaError
 from lia_live.frame import Pixels
 from lia_live.model import to_pixels
+from lia_live.puppet.maps import pixel_middles
 from lia_live.train.clip_pairs import ClipPairs, ClipPairsConfig
 from lia_live.train.clips import Clips, starts_of
 from lia_live.train.clips import join as join_clips
-from lia_live.train.correspondence import pixel_middles
 from lia_live.train.data import Data, fingerprint
 from lia_live.train.motion import smooth_motion
 from lia_live.train.performer import Performer
@@ -101,7 +101,12 @@ def from_clip(avatar: Avatar, clips: Clips, device: torch.device | str = "cpu") 
     seconds = float((clips.lengths / clips.fps).sum())
     is_moment = "of which the portrait is a moment" if moment is not None else "beside the portrait"
     return Material(
-        Data(Performer(portrait, device), pairs, None, fingerprint(Prepared(portrait, clips))),
+        Data(
+            Performer(portrait, device, opened=True),
+            pairs,
+            None,
+            fingerprint(Prepared(portrait, clips)),
+        ),
         validated,
         judged,
         has_clip=True,
@@ -129,7 +134,12 @@ def from_pictures(
     size = avatar.crop.shape[0]
     photographs = f"{1 + len(distinct)} photographs" if distinct else "one photograph"
     return Material(
-        Data(Performer(trained, device), None, None, fingerprint(Prepared(trained, None))),
+        Data(
+            Performer(trained, device, opened=True),
+            None,
+            None,
+            fingerprint(Prepared(trained, None)),
+        ),
         _performed(tested[0], "validation", size),
         _performed(tested[1], "held out", size),
         has_clip=False,

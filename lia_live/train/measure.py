@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lia_live.model import load_model
-from lia_live.train.motion import THETA
+from lia_live.puppet.theta import THETA
 from lia_live.train.pairs import Pairs
 from lia_live.train.performer import Performer
 from lia_live.train.prepared import Prepared
@@ -113,7 +113,7 @@ def main() -> None:
     portraits = Prepared.load(arguments.data).portraits
     if portraits is None:
         parser.error(f"{arguments.data} holds no portraits")
-    performer = Performer(portraits.select(portraits.held_out))
+    performer = Performer(portraits.select(portraits.held_out), opened=True)
     figures, rows = performance(teacher, performed(performer), model.config.size)
     if arguments.out is not None:
         FolderReporter(arguments.out, print).pictures(0, rows)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lia_live.puppet.maps import resized
 from lia_live.train import losses
 from lia_live.train.lifting import lent, lifted
 from lia_live.train.pairs import Pairs
-from lia_live.train.performed import resized
 from lia_live.train.registration import registered
 from lia_live.train.schedule import Stage
 from lia_live.train.teacher import ALPHA_GAIN, Rendered

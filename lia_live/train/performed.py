@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-JUMP: Final = 0.01
-"""An enlarged map of places that is this far (sides) from the nearest place lies on a tear."""
+from lia_live.puppet.maps import resized
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ class PerformedBatch:
     """(B, 1, R, R): mouth and eyes 10, brows 5, face 2, rest 1, insides of mouths 60, scaled to a mean of 1.
     Of clips the insides count as the mouth does."""
     theta_source: Tensor
-    """(B, 16) labels of ``source`` in the order of ``motion.THETA``."""
+    """(B, 16) labels of ``source`` in the order of ``theta.THETA``."""
     theta_target: Tensor
     """(B, 16) labels of ``target`` and ``driver``."""
 
@@ -86,22 +83,3 @@ class PerformedBatch:
     def weights_at(self, resolution: int) -> Tensor:
         """(B, 1, r, r): region weights, mean 1."""
         return resized(self.weights, resolution)
-
-
-def resized(maps: Tensor, resolution: int, torn: bool = False) -> Tensor:
-    """Maps (B, C, R, R) at another resolution r: (B, C, r, r).
-
-    ``torn``: of places, which jump where lids and lips meet. Half-way between them lies what they hide: an enlarged map
-    keeps the nearest there. A reduced one is a mean, also across a tear.
-    """
-    if maps.shape[-1] == resolution:
-        return maps
-    if maps.shape[-1] % resolution == 0:
-        return functional.avg_pool2d(maps, maps.shape[-1] // resolution)
-    size = (resolution, resolution)
-    smooth = functional.interpolate(maps, size=size, mode="bilinear", align_corners=False)
-    if not torn:
-        return smooth
-    nearest = functional.interpolate(maps, size=size, mode="nearest")
-    jumps = (smooth - nearest).abs().amax(1, keepdim=True) > JUMP
-    return torch.where(jumps, nearest, smooth)

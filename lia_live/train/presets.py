@@ -7,9 +7,9 @@ from typing import Final
 
 from lia_live.model.config import LIAConfig
 from lia_live.train.clip_pairs import ClipPairsConfig
+from lia_live.train.light import LightConfig
 from lia_live.train.losses import LossWeights
 from lia_live.train.motion import MotionConfig
-from lia_live.train.paint import LightConfig
 from lia_live.train.performer import PerformerConfig
 from lia_live.train.schedule import Gains, Stage, TrainConfig
 
@@ -18,7 +18,6 @@ SHAPE: Final = LIAConfig(size=256, width=0.25, latent_dim=256, motion_dim=20)
 GAINS: Final = Gains(yaw=1.25, pitch=1.6, roll=1.05, y=0.85, mouth_open=1.0, blink=1.1, brows=1.25)
 """Of the shipped weights."""
 _VARIED: Final = PerformerConfig(
-    toothed=0.4,
     rest_source=0.4,
     rest_driver=0.25,
     motion=MotionConfig(aside_share=0.35, open_share=0.65, small_share=0.6, blink_share=0.55),
@@ -153,7 +152,6 @@ def finish(scale: float = 1.0) -> TrainConfig:
     whole = longer(scale)
     performer = replace(
         _VARIED,
-        toothed=0.25,
         rest_source=0.7,
         same_pose=0.1,
         motion=MotionConfig(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lia_live.train.correspondence import pixel_middles
+from lia_live.puppet.maps import pixel_middles
 from lia_live.train.pairs import Pairs
 from lia_live.train.perceptual import shrink
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from lia_live.model import LIA, Direction
 from lia_live.model.layers import EqualConv2d, EqualLinear, all_of, exact
-from lia_live.train.motion import (
+from lia_live.puppet.theta import (
     BLINK_L,
     BLINK_R,
     BROW,

@@ -20,10 +20,10 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from lia_live.model import LIA, LIAConfig
+from lia_live.puppet.mesh import median_face
+from lia_live.puppet.theta import THETA
 from lia_live.render.memory import keep_freed_memory
 from lia_live.train.growth import start
-from lia_live.train.mesh import median_face
-from lia_live.train.motion import THETA
 from lia_live.train.objective import joint_terms, weighted
 from lia_live.train.pairs import Pairs
 from lia_live.train.performer import Performer

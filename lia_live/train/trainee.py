@@ -13,10 +13,10 @@ from torch import Tensor
 
 from lia_live.errors import ConfigError
 from lia_live.model import LIA
+from lia_live.puppet.theta import NAMES
 from lia_live.train.checkpoints import pack_optimiser, unpack_optimiser
 from lia_live.train.discriminator import Discriminator
 from lia_live.train.growth import TEETH, TONGUE, grow, paint, pass_colours, start
-from lia_live.train.motion import NAMES
 from lia_live.train.schedule import Gains, Stage, TrainConfig
 from lia_live.train.supply import seeded
 from lia_live.train.teacher import (

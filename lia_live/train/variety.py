@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lia_live.train.correspondence import pixel_middles
+from lia_live.puppet.maps import pixel_middles
 from lia_live.train.portraits import Portraits, join
 
 STRETCH: Final = 0.06

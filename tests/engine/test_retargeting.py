@@ -15,7 +15,7 @@ from lia_live.engine.retargeting import LIPS_MEET, Retargeting
 from lia_live.engine.tracked import MEASURED, Tracked, smile_of
 from lia_live.model.directions import Direction
 from lia_live.model.labels import LIDS
-from lia_live.train.motion import NAMES
+from lia_live.puppet.theta import NAMES
 from lia_live.train.teacher import ALPHA_GAIN, label_directions
 from tests.doubles import PlainShape
 

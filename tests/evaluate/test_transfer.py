@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import lia_live
-from lia_live.evaluate import reconstruct
+from lia_live.evaluate import look_at, reconstruct
 from lia_live.evaluate.transfer import NOISE_SD, jitter, neutral_l1, noisy
 from lia_live.model import to_pixels, to_tensor
 from tests.doubles import tiny_model
@@ -21,18 +21,18 @@ def pictures(count: int) -> list[np.ndarray]:
 
 def test_it_is_the_network_frame_by_frame():
     model, (source, *driving) = tiny_model(), pictures(6)
-    made = reconstruct(model, source, driving, batch=4)
+    made = reconstruct(model, look_at(model, source), driving, batch=4)
     assert len(made) == 5
     for picture, driver in zip(made, driving, strict=True):
         with torch.no_grad():
             alone = to_pixels(model(to_tensor(source), to_tensor(driver)))[0]
         assert np.abs(picture.astype(int) - alone).max() <= 1, "rounding of a batch"
-    assert reconstruct(model, source, []) == []
+    assert reconstruct(model, look_at(model, source), []) == []
 
 
 def test_no_gradients_are_kept():
     model, (source, driver) = tiny_model(), pictures(2)
-    reconstruct(model, source, [driver])
+    reconstruct(model, look_at(model, source), [driver])
     assert all(weight.grad is None for weight in model.parameters())
 
 
@@ -40,14 +40,14 @@ def test_neutral_is_the_source_driven_by_itself():
     model, (source,) = tiny_model(), pictures(1)
     with torch.no_grad():
         own = to_pixels(model(to_tensor(source), to_tensor(source)))[0]
-    assert neutral_l1(model, source) == pytest.approx(
+    assert neutral_l1(model, look_at(model, source), source) == pytest.approx(
         np.abs(own / 255 - source / 255).mean(), abs=2e-3
     )
 
 
 def test_other_sizes_are_refused():
     with pytest.raises(lia_live.ConfigError):
-        reconstruct(tiny_model(), np.zeros((32, 32, 3), np.uint8), pictures(1))
+        look_at(tiny_model(), np.zeros((32, 32, 3), np.uint8))
 
 
 def test_the_noise_is_fresh_and_as_strong_as_said():
@@ -79,11 +79,13 @@ def small_256(kind: type[lia_live.LIA]) -> lia_live.LIA:
 
 
 def test_constant_outputs_do_not_tremble():
-    made, driver = jitter(small_256(Deaf), astronaut(), astronaut())
+    model = small_256(Deaf)
+    made, driver = jitter(model, look_at(model, astronaut()), astronaut())
     assert made == 0
     assert 0 < driver < 0.6, "only the landmarks err"
 
 
 def test_what_trembles_is_measured_in_pixels():
-    made, _ = jitter(small_256(Shaky), astronaut(), astronaut())
+    model = small_256(Shaky)
+    made, _ = jitter(model, look_at(model, astronaut()), astronaut())
     assert made == pytest.approx(1.0, abs=0.25), "two pixels to and fro deviate by one"

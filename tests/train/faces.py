@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 from torch.nn import functional
 
-from lia_live.train.mesh import LIP_LOWER, PIVOT, median_face
+from lia_live.puppet.mesh import LIP_LOWER, PIVOT, median_face
+from lia_live.puppet.rig import rotations
 from lia_live.train.portraits import Portraits
-from lia_live.train.rig import rotations
 
 SIDE = 160
 

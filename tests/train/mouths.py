@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lia_live.train.light import LightConfig
 from lia_live.train.motion import MotionConfig
-from lia_live.train.paint import LightConfig
 from lia_live.train.pairs import Pairs
 from lia_live.train.performer import Performer, PerformerConfig
 from lia_live.train.portraits import Portraits

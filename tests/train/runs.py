@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from lia_live.model import LIAConfig
-from lia_live.train import mesh
+from lia_live.puppet import mesh
 from lia_live.train.clips import Clips, starts_of
 from lia_live.train.devices import open_fabric
 from lia_live.train.loop import Pace, Run

@@ -15,10 +15,9 @@ from lia_live.engine.bounds import Axes
 from lia_live.engine.retargeting import Retargeting
 from lia_live.engine.tracked import Tracked
 from lia_live.errors import ConfigError
-from lia_live.train import mesh
-from lia_live.train.clip_pairs import MEASURED, ClipPairs, ClipPairsConfig, closures
-from lia_live.train.clips import Clips, starts_of
-from lia_live.train.motion import (
+from lia_live.puppet import mesh
+from lia_live.puppet.rig import Rig
+from lia_live.puppet.theta import (
     BLINK_L,
     BLINK_R,
     BROW,
@@ -27,18 +26,18 @@ from lia_live.train.motion import (
     PUCKER,
     SCALE,
     SMILE,
-    MotionConfig,
     X,
     Y,
     mirrored,
-    sample_theta,
     scales,
 )
-from lia_live.train.paint import LightConfig
+from lia_live.train.clip_pairs import MEASURED, ClipPairs, ClipPairsConfig, closures
+from lia_live.train.clips import Clips, starts_of
+from lia_live.train.light import LightConfig
+from lia_live.train.motion import MotionConfig, sample_theta
 from lia_live.train.performer import Performer
 from lia_live.train.prepare import ClipConfig, PrepareConfig, prepare_clip
 from lia_live.train.presets import paper
-from lia_live.train.rig import Rig
 from lia_live.train.teacher import ALPHA_GAIN, label_directions
 from tests.doubles import PlainShape
 from tests.train import runs

@@ -16,7 +16,7 @@ from lightning_fabric import Fabric
 from lia_live.avatar import Avatar
 from lia_live.cli.assets import DEMO_DRIVER
 from lia_live.errors import ConfigError, MediaError
-from lia_live.evaluate import Figures, reconstruct
+from lia_live.evaluate import Figures, look_at, reconstruct
 from lia_live.evaluate.figures import NAN
 from lia_live.evaluate.movement import Movement
 from lia_live.io import VideoReader
@@ -173,7 +173,9 @@ def test_it_gets_better_on_held_out_frames_and_says_by_how_much(
     assert "lower L1" in outcome.reason
     # what is reported is what the network does
     held = material.held_out
-    again = reconstruct(outcome.network, held.source, held.real)  # batches of the same size
+    again = reconstruct(
+        outcome.network, look_at(outcome.network, held.source), held.real
+    )  # batches of the same size
     assert all(map(np.array_equal, again, outcome.pictures[1]))
     for value in outcome.network.state_dict().values():
         assert torch.equal(value, value.half().float())

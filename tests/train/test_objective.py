@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lia_live.puppet.maps import resized
 from lia_live.train import losses
 from lia_live.train.clip_pairs import MEASURED, ClipPairs
 from lia_live.train.lifting import lent, lifted
@@ -16,7 +17,6 @@ from lia_live.train.motion import MotionConfig
 from lia_live.train.objective import joint_terms, weighted
 from lia_live.train.pairs import Pairs
 from lia_live.train.perceptual import FixedFeatures
-from lia_live.train.performed import resized
 from lia_live.train.performer import Performer, PerformerConfig
 from lia_live.train.steps import split
 from lia_live.train.teacher import ALPHA_GAIN, Rendered

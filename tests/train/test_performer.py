@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 import torch
@@ -12,24 +11,23 @@ from torch import Tensor
 from torch.nn import functional
 
 from lia_live.errors import ConfigError
-from lia_live.train.correspondence import continued_at_edges, pixel_middles
-from lia_live.train.mesh import LIP_LOWER, LIP_UPPER
-from lia_live.train.motion import (
-    MAX_TURN_DEG,
+from lia_live.puppet.maps import continued_at_edges, pixel_middles, resized
+from lia_live.puppet.mesh import LIP_LOWER, LIP_UPPER
+from lia_live.puppet.mouth import MouthStyle, mouth_colour
+from lia_live.puppet.raster import rasterise
+from lia_live.puppet.theta import (
     MIRROR_ORDER,
     MIRROR_SIGN,
     OPEN,
     YAW,
-    MotionConfig,
     X,
     Y,
     limits,
     mirrored,
 )
-from lia_live.train.paint import LightConfig, MouthStyle, mouth_colour
-from lia_live.train.performed import resized
+from lia_live.train.light import LightConfig
+from lia_live.train.motion import MAX_TURN_DEG, MotionConfig
 from lia_live.train.performer import Performer, PerformerConfig
-from lia_live.train.raster import rasterise
 from tests.train.faces import drawn_portraits, smiling_portraits
 
 DARK = LightConfig(shared=0.0, driver=0.0)
@@ -147,7 +145,9 @@ def test_teeth_that_the_portrait_shows_are_copied() -> None:
     """Its own open mouth in the same pose: nothing is painted, and every pixel stays where it is."""
     performer = stage(rest_source=1.0, same_pose=1.0, cross_identity=0.0, light=DARK)
     own = int(performer.rig.gap.argmax())
-    performer.rig.gap[own] = 0.2  # one whose mouth is open on the photograph
+    performer.rig.gap[own] = performer._puppets.gap[own] = (
+        0.2  # one whose mouth is open on the photograph
+    )
     performer.rig.own[own, OPEN] = 0.2 / 0.15
     batch = performer.pairs(torch.tensor([own]), seeded(), 64)
     mouth = batch.weights > 3
@@ -273,16 +273,16 @@ def test_the_painted_inside_of_a_mouth_counts_more_than_its_lips() -> None:
 
 def test_drivers_have_teeth_of_their_own() -> None:
     performer = stage(cross_identity=1.0, same_pose=0.0, mirror=0.0, light=DARK)
-    performer._styles.upper[len(performer) :] = 0.0  # nobody among the drivers shows any
+    performer._puppets.styles.upper[len(performer) :] = 0.0  # nobody among the drivers shows any
     wide = torch.zeros(3, 16)
     wide[:, OPEN] = 2.0
     own, driver = (
-        performer._paint(performer._scene(torch.arange(3), wide, 128, strangers=n), 128)[0]
+        performer._puppets.paint(performer._scene(torch.arange(3), wide, 128, strangers=n), 128)[0]
         for n in (0, 3)
     )
     assert (own - driver).abs().max() > 0.3
     batch = performer.pairs(torch.arange(3), seeded(3), 64)
-    performer._styles.upper[len(performer) :] = 0.12
+    performer._puppets.styles.upper[len(performer) :] = 0.12
     again = performer.pairs(torch.arange(3), seeded(3), 64)
     assert torch.equal(batch.target, again.target)
     assert not torch.equal(batch.driver, again.driver)
@@ -310,15 +310,19 @@ def test_the_flow_leads_to_the_teeth_of_a_photographed_source() -> None:
             assert (place - middle - 0.5).abs().max() < 1.2, "to the teeth of the photograph"
 
 
-def test_portraits_that_show_their_teeth_may_come_more_often() -> None:
-    performer = smiling()
-    often = performer.draw(3000, seeded())
-    assert (often == 1).float().mean() == pytest.approx(1 / 3, abs=0.04)
-    performer.config = replace(performer.config, toothed=0.7)
-    often = performer.draw(3000, seeded())
-    assert (often == 1).float().mean() == pytest.approx(0.8, abs=0.04)
-    nobody = stage(toothed=1.0)
-    assert set(nobody.draw(50, seeded()).tolist()) == {0, 1, 2}, "nobody shows any"
+def test_everybody_performs_equally_often() -> None:
+    often = smiling().draw(3000, seeded())
+    for who in range(3):
+        assert (often == who).float().mean() == pytest.approx(1 / 3, abs=0.04)
+
+
+def test_closed_mouths_are_opened_first_where_that_is_asked_for() -> None:
+    one = seeded()
+    config = PerformerConfig(rest_source=1.0, same_pose=0.0, mirror=0.0)
+    for opened, least in ((True, 0.12), (False, 0.0)):
+        performer = Performer(smiling_portraits(), config=config, opened=opened)
+        shown = performer.pairs(torch.arange(3), one, 64).theta_source[:, OPEN] * 0.15
+        assert shown.min() == pytest.approx(least, abs=0.04)
 
 
 def test_teeth_of_the_unseen_are_all_alike_and_leave_a_dark_gap() -> None:

@@ -6,18 +6,20 @@ import pytest
 import torch
 
 from lia_live.errors import ConfigError
-from lia_live.train.motion import (
+from lia_live.puppet.theta import (
     BLINK_L,
     BLINK_R,
-    MAX_TURN_DEG,
     NAMES,
     OPEN,
-    PARTED,
     THETA,
     YAW,
-    MotionConfig,
     X,
     limits,
+)
+from lia_live.train.motion import (
+    MAX_TURN_DEG,
+    PARTED,
+    MotionConfig,
     sample_theta,
     smooth_motion,
     within_reach,

@@ -9,8 +9,8 @@ import pytest
 
 from lia_live.errors import ConfigError
 from lia_live.train.clip_pairs import ClipPairsConfig
+from lia_live.train.light import LightConfig
 from lia_live.train.losses import LossWeights
-from lia_live.train.paint import LightConfig
 from lia_live.train.presets import PRESETS, first_weights
 from lia_live.train.running import resolve
 from lia_live.train.schedule import Stage, TrainConfig

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from lia_live.errors import ConfigError
 from lia_live.train.clip_pairs import ClipPairs, ClipPairsConfig
-from lia_live.train.paint import LightConfig
+from lia_live.train.light import LightConfig
 from lia_live.train.pairs import Pairs
 from lia_live.train.performer import Performer, PerformerConfig
 from lia_live.train.presets import paper
 from lia_live.train.schedule import Stage, TrainConfig
 from lia_live.train.supply import LEAD, Supply, check_sharing, seeded
 from tests.train import runs
-from tests.train.faces import drawn_portraits, smiling_portraits
+from tests.train.faces import drawn_portraits
 
 STAGE = replace(runs.STAGE, batch=8, single_batch=8, clips=0.25)
 CONFIG = runs.config(STAGE, window=96)
@@ -209,11 +209,3 @@ def test_maps_are_as_fine_as_the_stage_asks(performer, clips) -> None:
 def test_maps_of_a_few_pixels_are_refused() -> None:
     with pytest.raises(ConfigError, match="raster must be at least 16"):
         replace(STAGE, raster=8)
-
-
-def test_who_shows_teeth_performs_as_often_as_the_stage_asks() -> None:
-    smiling = Performer(smiling_portraits())
-    posed = PerformerConfig(toothed=1.0, rest_source=1.0, mirror=0.0)
-    supply = Supply(smiling, None, replace(STAGE, performer=posed), CONFIG, KEY)
-    own = smiling.rig.own[1]
-    assert (supply.batch(0).theta_source - own).abs().max() < 0.02

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lia_live.errors import ConfigError
 from lia_live.model import LIA
+from lia_live.puppet.theta import NAMES
 from lia_live.train.devices import open_fabric
-from lia_live.train.motion import NAMES
 from lia_live.train.presets import paper
 from lia_live.train.schedule import Gains
 from lia_live.train.teacher import ALPHA_GAIN, gains_of, label_directions

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from lia_live.errors import MediaError
+from lia_live.puppet.rig import Rig
 from lia_live.train.data import Data
 from lia_live.train.portraits import Portraits
 from lia_live.train.prepared import Prepared
-from lia_live.train.rig import Rig
 from lia_live.train.variety import with_variants
 from tests.train import runs
 from tests.train.faces import SIDE, drawn_portraits

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lia_live.train.raster import rasterise
+from lia_live.puppet.raster import rasterise
 
 
 def reference(

@@ -9,8 +9,17 @@ import torch
 from lia_live.engine.bounds import Axes
 from lia_live.engine.retargeting import Retargeting
 from lia_live.engine.tracked import Tracked
-from lia_live.train.mesh import BROWS, EYEBALLS, LID_LOWER, LID_UPPER, OUTER, RING
-from lia_live.train.motion import (
+from lia_live.puppet.mesh import (
+    BROWS,
+    EYEBALLS,
+    LID_LOWER,
+    LID_UPPER,
+    OUTER,
+    RING,
+)
+from lia_live.puppet.raster import rasterise
+from lia_live.puppet.rig import Rig
+from lia_live.puppet.theta import (
     BLINK_L,
     BLINK_R,
     BROW,
@@ -28,8 +37,6 @@ from lia_live.train.motion import (
     Y,
     scales,
 )
-from lia_live.train.raster import rasterise
-from lia_live.train.rig import Rig
 from lia_live.train.teacher import ALPHA_GAIN, label_directions
 from tests.doubles import PlainShape
 from tests.train.faces import SIDE, drawn_portraits

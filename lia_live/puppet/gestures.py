@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lia_live.train.mesh import (
+from lia_live.puppet.mesh import (
     COUNT,
     EYEBALLS,
     FACE,

@@ -227,6 +227,6 @@ def smooth_step(x: Array) -> Array:
 
 @lru_cache(maxsize=1)
 def _baked() -> dict[str, NDArray[np.generic]]:
-    place = resources.files("lia_live.train") / "face_mesh.npz"
+    place = resources.files("lia_live.puppet") / "face_mesh.npz"
     with resources.as_file(place) as path, np.load(path) as data:
         return {name: data[name] for name in data.files}

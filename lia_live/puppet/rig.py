@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lia_live.model import labels
 from lia_live.model.config import Framing
-from lia_live.train import gestures, mesh
-from lia_live.train.motion import (
+from lia_live.puppet import gestures, mesh
+from lia_live.puppet.theta import (
     BLINK_L,
     BROW,
     BROW_INNER,
@@ -121,9 +121,9 @@ class Rig:
         posed: Tensor = moved + gesture @ (basis * size[:, None, None]).transpose(1, 2)
         return posed
 
-    def mouth_ratio(self, index: Tensor, theta: Tensor) -> Tensor:
-        """(B,) gap between the lips in theta over the gap in the portrait."""
-        return theta[:, OPEN] * self._scales[OPEN] / self.gap[index]
+    def opening(self, theta: Tensor) -> Tensor:
+        """(B,) gap between the lips in theta (B, 16), eye distances."""
+        return theta[:, OPEN] * self._scales[OPEN]
 
     def _gesture(self, index: Tensor, raw: Tensor) -> Tensor:
         """Displacement (B, V, 3) by the expression, in eye distances of the turned-back face."""

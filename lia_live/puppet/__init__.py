@@ -1,0 +1,1 @@
+"""Portraits as puppets: a mesh that is posed by named motions, rasterised and painted. Needs torch alone."""

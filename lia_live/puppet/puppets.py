@@ -1,0 +1,161 @@
+"""Portraits as puppets: posed, rasterised, painted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lia_live.puppet import mesh
+from lia_live.puppet.maps import continued_at_edges, resized
+from lia_live.puppet.mouth import MouthStyle, mouth_colour
+from lia_live.puppet.raster import Raster, rasterise
+from lia_live.puppet.rig import Rig
+
+CRACKS: Final = 2
+"""Widest crack between lid and eyeball or lip and mouth that is closed, raster pixels."""
+
+
+class Mouths(NamedTuple):
+    """Maps of R x R pixels, B of each."""
+
+    place: Tensor  # (B, 2, R, R) in the portrait, of every pixel
+    painted: Tensor  # (B, 1, R, R) share that is painted
+    inside: Tensor  # (B, 1, R, R) share that is in a mouth
+    across: Tensor  # (B, 1, R, R) -1..1 corner to corner
+    down: Tensor  # (B, 1, R, R) 0 at the upper lip, 1 at the lower
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Posed portraits, rasterised."""
+
+    index: Tensor  # (B,)
+    theta: Tensor  # (B, 16)
+    style: Tensor  # (B,) of the mouths
+    points: Tensor  # (B, V, 3)
+    raster: Raster
+    mouths: Mouths
+
+
+class Puppets:
+    """N portraits that can be posed and seen, on the device of their pictures."""
+
+    def __init__(self, images: Tensor, rig: Rig, shown: Tensor | None = None) -> None:
+        """``images``: (N, 3, P, P) uint8 RGB of the faces that ``rig`` was made of.
+
+        ``shown``: theta (N, 16) that they perform in them; default their ``own``.
+        """
+        self.images, self.rig = images, rig
+        self.shown = rig.own if shown is None else shown
+        everybody = torch.arange(len(rig), device=images.device)
+        self.gap = rig.opening(self.shown)  # (N,) between the lips in the picture, eye distances
+        self._levels = _pyramid(images)
+        # the texture is the portrait itself: a vertex's place in it
+        self._uv = rig.rest[..., :2] if shown is None else rig.pose(everybody, shown)[..., :2]
+        self._attributes = self._vertex_attributes()
+        self.complexion = self._complexion()
+        self.styles = MouthStyle.plain(*self.complexion)
+
+    def __len__(self) -> int:
+        return len(self.rig)
+
+    def scene(
+        self, index: Tensor, theta: Tensor, raster: int, style: Tensor | None = None
+    ) -> Scene:
+        """Portraits ``index`` (B,) performing ``theta`` (B, 16) on maps of ``raster`` pixels.
+
+        ``style`` (B,): whose mouths they have, of ``styles``; default their own.
+        """
+        points = self.rig.pose(index, theta)
+        seen = rasterise(points, self.rig.triangles, raster, CRACKS)
+        mouths = self._mouths(index, theta, seen)
+        return Scene(index, theta, index if style is None else style, points, seen, mouths)
+
+    def paint(self, scene: Scene, size: int) -> tuple[Tensor, Tensor]:
+        """Pictures (B, 3, S, S) in [-1, 1], and the light of painted teeth and tongues (B, 2, S, S) in [0, 1]."""
+        uv, painted, inside, across, down = scene.mouths
+        inside = inside + 1e-6
+        across, down = across * inside, down * inside  # so that edges do not mix with "no mouth"
+        if size != uv.shape[-1]:
+            stacked = torch.cat([painted, inside, across, down], 1)
+            stacked = functional.interpolate(
+                stacked, size=(size, size), mode="bilinear", align_corners=False
+            )
+            painted, inside, across, down = stacked.split([1, 1, 1, 1], 1)
+            uv = resized(uv, size, torn=True)
+        textures = self._texture(size)[scene.index].float().mul_(1 / 127.5).sub_(1)
+        grid = (continued_at_edges(uv) * 2 - 1).permute(0, 2, 3, 1)
+        pictures = functional.grid_sample(
+            textures, grid, padding_mode="border", align_corners=False
+        )
+        # Only mouths are painted: a few pixels in a hundred.
+        picture, row, column = (painted[:, 0] > 0.004).nonzero(as_tuple=True)
+        here = picture, 0, row, column
+        gap = self.rig.opening(scene.theta)
+        style = self.styles.pick(scene.style[picture])
+        mouth, light = mouth_colour(
+            across[here] / inside[here], down[here] / inside[here], gap[picture], style
+        )
+        under = pictures[picture, :, row, column]
+        pictures[picture, :, row, column] = torch.lerp(under, mouth * 2 - 1, painted[here][:, None])
+        lights = torch.zeros_like(painted).repeat(1, 2, 1, 1)
+        lights[picture, :, row, column] = light * painted[here][:, None]
+        return pictures, lights
+
+    def _mouths(self, index: Tensor, theta: Tensor, raster: Raster) -> Mouths:
+        maps = raster.interpolate(self._attributes[index])  # (B, 7, R, R)
+        inside, across, down = maps[:, 2:3], maps[:, 3:4], maps[:, 4:5]
+        # Inside an opening mouth the portrait's own teeth stay at the upper lip; beyond what it
+        # shows there is nothing to copy, and the inside is painted.
+        own_gap = self.gap[index].view(-1, 1, 1, 1)
+        ratio = self.rig.opening(theta).view(-1, 1, 1, 1) / own_gap
+        below = down * ratio
+        shows = ((own_gap - 0.03) / 0.04).clamp(0, 1)
+        fade = ((below - 0.7) / 0.25).clamp(0, 1) * ((ratio - 1) / 0.25).clamp(0, 1)
+        painted = inside * (1 - shows * (1 - fade))
+        place = maps[:, :2] + maps[:, 5:7] * below.clamp(0, 1)
+        return Mouths(place, painted, inside, across, down)
+
+    def _texture(self, size: int) -> Tensor:
+        """The smallest stored level that is not coarser than the pictures."""
+        fitting = [level for level in self._levels if level.shape[-1] >= size]
+        return fitting[-1] if fitting else self._levels[0]
+
+    def _vertex_attributes(self) -> Tensor:
+        """(N, V, 7): place in the portrait, mouth coordinates, and in mouths the way to the lower lip."""
+        uv = self._uv.clone()
+        mouth = torch.from_numpy(mesh.mouth_coordinates()).to(uv.device).expand(len(uv), -1, -1)
+        delta = torch.zeros_like(uv)
+        upper = self._uv[:, list(mesh.LIP_UPPER)]
+        lower = self._uv[:, list(mesh.LIP_LOWER)]
+        columns = [*range(11), *range(9, 0, -1)]  # of each vertex of the mouth's rim
+        uv[:, mesh.MOUTH] = upper[:, columns]
+        delta[:, mesh.MOUTH] = (lower - upper)[:, columns]
+        return torch.cat([uv, mouth, delta], 2)
+
+    def _complexion(self) -> tuple[Tensor, Tensor]:
+        """(N,) brightness of the face and (N, 3) colour of the lips, from the portraits."""
+        small = self._levels[-1].float() / 255
+        cheeks = self._uv[:, [50, 280, 205, 425, 9]]
+        lips = self._uv[:, [0, 17, 37, 267, 84, 314]]
+
+        def colour(places: Tensor) -> Tensor:
+            return functional.grid_sample(small, places[:, None] * 2 - 1, align_corners=False).mean(
+                (2, 3)
+            )
+
+        return colour(cheeks).mean(1).clamp(0.15, 0.9).sqrt(), colour(lips)
+
+
+def _pyramid(images: Tensor) -> list[Tensor]:
+    """The pictures at full size, half, quarter, ... down to 40 pixels, uint8."""
+    levels = [images]
+    while levels[-1].shape[-1] % 2 == 0 and levels[-1].shape[-1] >= 80:
+        parts = levels[-1].split(64)
+        halved = [functional.avg_pool2d(part.float(), 2).round().to(torch.uint8) for part in parts]
+        levels.append(torch.cat(halved))
+    return levels

@@ -1,0 +1,53 @@
+"""What a network sees of a portrait: its closed mouth opened, and told how the portrait itself holds it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from lia_live.avatar import Avatar
+from lia_live.avatar.look import look_of
+from lia_live.model import LIA, Direction, Look
+from lia_live.puppet.opening import open_mouth
+from tests.avatar.pictures import tiny
+from tests.track.faces import astronaut, hopper
+
+
+def named() -> LIA:
+    """A network whose motions have names."""
+    model = LIA(tiny().config).eval()
+    model.load_state_dict(tiny().state_dict())
+    model.directions = (Direction("yaw"), *model.directions[1:])
+    return model
+
+
+@torch.no_grad()
+def shows(look: Look, other: Look) -> bool:
+    pairs = zip(look.features, other.features, strict=True)
+    return torch.equal(look.latent, other.latent) and all(torch.equal(a, b) for a, b in pairs)
+
+
+@torch.no_grad()
+def test_a_closed_mouth_is_encoded_open_and_stays_closed_at_rest() -> None:
+    model = named()
+    avatar = Avatar.from_image(hopper(), model)
+    assert avatar.face_landmarks is not None
+    opened = open_mouth(avatar.crop, avatar.face_landmarks, model.config.framing)
+    assert not np.array_equal(opened, avatar.crop), "what people see of it stays as it is"
+    assert shows(avatar.look, model.encode_portrait(opened))
+    assert torch.equal(avatar.look.motion, model.encode_portrait(avatar.crop).motion)
+
+
+@torch.no_grad()
+def test_an_open_mouth_is_encoded_as_it_is() -> None:
+    model = named()
+    avatar = Avatar.from_image(astronaut(), model)
+    assert shows(avatar.look, model.encode_portrait(avatar.crop))
+
+
+@torch.no_grad()
+def test_networks_without_names_and_faces_without_landmarks_get_the_portrait_itself() -> None:
+    official, model = tiny(), named()
+    avatar = Avatar.from_image(hopper(), official)
+    assert shows(avatar.look, official.encode_portrait(avatar.crop))
+    assert shows(look_of(model, avatar.crop, None), model.encode_portrait(avatar.crop))
