@@ -18,9 +18,9 @@ import skimage.data
 import torch
 from PIL import Image, ImageDraw
 
+from lia_live.avatar import Avatar
 from lia_live.model import load_model, to_pixels
 from lia_live.puppet.theta import THETA
-from lia_live.train.prepare import prepare_portrait
 
 SETTINGS: Final = (
     ("at rest", {}),
@@ -56,9 +56,7 @@ def main() -> None:
     hopper = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
     rows = []
     for picture in (skimage.data.astronaut(), np.asarray(Image.open(hopper).convert("RGB"))):
-        portrait = prepare_portrait(picture).images[0].permute(1, 2, 0).numpy()
-        size = (model.config.size, model.config.size)
-        look = model.encode_portrait(np.array(Image.fromarray(portrait).resize(size)))
+        look = Avatar.from_image(picture, model).look
         alpha = look.motion.repeat(len(SETTINGS), 1)
         for row, (_, changes) in enumerate(SETTINGS):
             for name, change in changes.items():

@@ -135,7 +135,9 @@ def test_the_ground_floor_needs_only_numpy() -> None:
             assert {target.partition(".")[0] for target, _ in imports(name, path)} <= allowed
 
 
-@pytest.mark.parametrize("live", ["avatar", "engine", "io", "render", "server", "track", "model"])
+@pytest.mark.parametrize(
+    "live", ["avatar", "engine", "io", "puppet", "render", "server", "track", "model"]
+)
 def test_nothing_live_imports_the_trainer(live: str) -> None:
     package = "lia_live_server" if live == "server" else f"lia_live.{live}"
     assert "lia_live.train" not in loaded_after(f"import {package}")

@@ -17,6 +17,7 @@ from lia_live.track import FaceShape, expression, find_faces
 from lia_live.train.growth import TEETH, TONGUE, paints
 from lia_live.train.presets import GAINS
 from lia_live.train.teacher import gains_of
+from tests.track.faces import hopper
 
 WEIGHTS = Path(lia_live.__file__).parent / "weights"
 
@@ -81,6 +82,27 @@ def test_the_head_turns(model: lia_live.LIA, avatar: lia_live.Avatar) -> None:
 def test_the_mouth_opens(model: lia_live.LIA, avatar: lia_live.Avatar) -> None:
     still, open_ = (shape(shown(model, avatar, mouth_open=share)) for share in (0.0, 0.3))
     assert open_.mouth_open > still.mouth_open + 0.2
+
+
+def test_a_mouth_that_was_opened_for_it_rests_closed(model: lia_live.LIA) -> None:
+    closed = lia_live.Avatar.from_image(hopper(), model)
+    rest, own = shown(model, closed), closed.crop
+    assert shape(rest).mouth_open < shape(own).mouth_open + 0.03
+    lips = (slice(172, 200), slice(96, 160))
+    assert np.abs(rest[lips].astype(float) - own[lips]).mean() < 12, "grey levels"
+
+
+def test_teeth_are_single_ones(model: lia_live.LIA) -> None:
+    """Of a portrait that shows none: bright, of no colour, and with edges."""
+    open_ = shown(model, lia_live.Avatar.from_image(hopper(), model), mouth_open=0.3)
+    landmarks = find_faces(open_, max_faces=1)[0].landmarks
+    lip = landmarks[13, :2].round().astype(int)
+    width = round((landmarks[308, 0] - landmarks[78, 0]) / 4)
+    teeth = open_[lip[1] + 2 : lip[1] + 6, lip[0] - width : lip[0] + width].astype(float)
+    assert teeth.mean() > 110
+    assert np.ptp(teeth.mean((0, 1))) < 50
+    across = teeth.mean((0, 2))
+    assert np.abs(np.diff(across)).mean() > 2
 
 
 def test_the_eyes_close(model: lia_live.LIA, avatar: lia_live.Avatar) -> None:

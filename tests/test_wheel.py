@@ -87,6 +87,7 @@ def test_wheel_installs_into_an_empty_environment_and_runs_the_demo(tmp_path: Pa
         "lia_live/py.typed",
         "lia_live/weights/default.safetensors",
         "lia_live/weights/MODEL_CARD.md",
+        "lia_live/puppet/face_mesh.npz",
         "lia_live_server/__init__.py",
         "lia_live_server/client_web/index.html",
         "lia_live_server/client_web/css/page.css",

@@ -60,12 +60,14 @@ class Avatar:
         face: int | None = None,
         name: str | None = None,
         carry: bool = False,
+        keep_mouth: bool = False,
     ) -> Avatar:
         """Find the face in a picture, cut it in ``model``'s framing, encode it once.
 
         ``image``: a file, or (H, W, 3) uint8 RGB. ``face``: which one, from 1, largest first; None: the largest.
         ``carry``: the avatar takes a copy of ``model`` with it, rounded to float16 before it encodes, so that a
-        saved and loaded avatar is the same to the last bit.
+        saved and loaded avatar is the same to the last bit. ``keep_mouth``: a closed mouth is encoded as it is, and
+        not opened first with teeth in it (``look_of``).
         Raises ``MediaError`` for what is no picture, ``AvatarError`` for one without a usable face and
         ``WeightsError`` for a model to carry whose numbers do not fit float16.
         """
@@ -85,7 +87,7 @@ class Avatar:
         device = next(model.parameters()).device
         if carry:
             model = rounded(model).to(device)
-        look = look_of(model, cut.crop, cut.landmarks)
+        look = look_of(model, cut.crop, None if keep_mouth else cut.landmarks)
         return cls(
             name=tidy_name(called),
             look=Look(

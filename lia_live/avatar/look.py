@@ -21,9 +21,10 @@ def look_of(model: LIA, crop: Pixels, landmarks: NDArray[np.float32] | None) -> 
     """
     with torch.no_grad():
         look = model.encode_portrait(crop)
-        if landmarks is None or not model.names_motions:
+        framing = model.config.framing
+        if landmarks is None or framing.kind != "face" or not model.names_motions:
             return look
-        shown = open_mouth(crop, landmarks, model.config.framing)
+        shown, _ = open_mouth(crop, landmarks, framing)
         if shown is crop:
             return look
         return replace(model.encode_portrait(shown), motion=look.motion)

@@ -20,6 +20,12 @@ def _add_build(parser: Parser) -> None:
     )
     parser.add_argument("--face", type=int, metavar="N", help="which face, 1 is the largest")
     parser.add_argument("--name", help="how the avatar is called (default: the picture's name)")
+    parser.add_argument(
+        "--keep-mouth",
+        action="store_true",
+        default=False,
+        help="paint no teeth into a closed mouth: for masks, statues, drawings",
+    )
     add_consent_flag(parser)
     add_model_flags(parser)
 
@@ -45,7 +51,8 @@ def _build(flags: argparse.Namespace, interrupts: Interrupts) -> int:
 
         model = load_model(settings.weights, settings.device)
     with interrupts.deferred():
-        avatar = open_portrait(portrait, model, face=getattr(flags, "face", None))
+        face = getattr(flags, "face", None)
+        avatar = open_portrait(portrait, model, face=face, keep_mouth=flags.keep_mouth)
         avatar.save(out)
     print(
         f"{out}: avatar {avatar.name} for model {avatar.fingerprint}, {out.stat().st_size / 1e6:.1f} MB"

@@ -98,10 +98,12 @@ def open_portraits(
     return avatars
 
 
-def open_portrait(portrait: Portrait, model: LIA | None, face: int | None = None) -> Avatar:
+def open_portrait(
+    portrait: Portrait, model: LIA | None, face: int | None = None, keep_mouth: bool = False
+) -> Avatar:
     """The avatar of a portrait, its consent set, its warnings printed. Raises ``AvatarError``.
 
-    ``model``: None for a bundle that carries its network.
+    ``model``: None for a bundle that carries its network. ``keep_mouth``: as for ``Avatar.from_image``.
     """
     from lia_live.avatar import Avatar
 
@@ -110,7 +112,7 @@ def open_portrait(portrait: Portrait, model: LIA | None, face: int | None = None
         if model is None or path.suffix.lower() == BUNDLE:
             avatar = Avatar.load(path, model)
         else:
-            avatar = Avatar.from_image(path, model, face=face)
+            avatar = Avatar.from_image(path, model, face=face, keep_mouth=keep_mouth)
     for note in avatar.notes:
         print(f"note: {path.name}: {note}", file=sys.stderr)
     return avatar.with_consent(portrait.consent)

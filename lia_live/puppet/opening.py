@@ -12,12 +12,14 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
 from lia_live.frame import Pixels
 from lia_live.model.config import Framing
+from lia_live.puppet import mesh
 from lia_live.puppet.maps import pixel_middles
-from lia_live.puppet.puppets import Puppets
+from lia_live.puppet.puppets import LEAST_GAP, Puppets
 from lia_live.puppet.rig import Rig
 from lia_live.puppet.theta import OPEN, THETA
 
@@ -25,45 +27,71 @@ CLOSED: Final = 0.05
 """A mouth whose lips are nearer to each other, eye distances, shows no teeth that could be warped."""
 OPENED: Final = 0.15
 """How far it is opened: all of the upper teeth are seen, and some dark below them."""
-BATCH: Final = 8
-"""Puppets posed at a time."""
 MOVED: Final = 0.05
 """Pixels. What the mesh moves less is taken from the portrait itself."""
+BATCH: Final = 8
+"""Puppets posed at a time."""
 FINER: Final = 2
-"""An avatar's mouth is painted so many times finer than the picture, and then reduced."""
+"""The mouth of an avatar up to ``FINE_SIDE`` pixels wide is painted so many times finer, and then reduced."""
+FINE_SIDE: Final = 512
 
 
-def opened(puppets: Puppets) -> Puppets:
-    """The same N puppets, those with closed mouths showing their teeth. They move as before, and can close them."""
-    closed = (puppets.gap < CLOSED).nonzero().flatten()
-    images, shown = puppets.images.clone(), puppets.shown.clone()
-    shown[closed, OPEN] = OPENED / THETA[OPEN].scale
-    side = images.shape[-1]
-    for index in closed.split(BATCH):
-        pictures, _ = puppets.paint(puppets.scene(index, shown[index], side), side)
-        images[index] = (pictures * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
-    return Puppets(images, puppets.rig, shown)
-
-
-def open_mouth(picture: Pixels, landmarks: NDArray[np.float32], framing: Framing) -> Pixels:
-    """(S, S, 3) uint8 RGB: a portrait with its mouth open, ``picture`` itself where it is already.
-
-    ``landmarks``: (478, 3) in its pixels. Nothing but what the opening mouth moves is changed.
+def opened(images: Tensor, landmarks: Tensor) -> Puppets:
+    """N portraits (N, 3, P, P) uint8 RGB with landmarks (N, 478, 3) as puppets of two looks: as they are, and those
+    with closed mouths showing their teeth.
     """
-    side = len(picture)
-    rig = Rig(torch.from_numpy(landmarks)[None], side, framing)
-    if float(rig.gap) >= CLOSED:
-        return picture
-    image = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
-    fine = functional.interpolate(image, scale_factor=FINER, mode="bicubic", align_corners=False)
-    puppets = Puppets(fine.round().clamp(0, 255).to(torch.uint8), rig)
+    rig = Rig(landmarks, images.shape[-1])
+    pictures, shown = images.clone(), rig.own.clone()
+    closed = (rig.gap < CLOSED).nonzero().flatten()
+    for index in closed.split(BATCH) if len(closed) else ():
+        pictures[index], _ = _with_open_mouths(images[index], landmarks[index], finer=1)
+    shown[closed, OPEN] = OPENED / THETA[OPEN].scale
+    return Puppets(torch.cat([images, pictures]), rig, torch.cat([rig.own, shown]))
+
+
+def open_mouth(
+    picture: Pixels, landmarks: NDArray[np.float32], framing: Framing
+) -> tuple[Pixels, NDArray[np.float32]]:
+    """(S, S, 3) uint8 RGB and (478, 3): a portrait with its mouth open and where its landmarks are then; ``picture``
+    and ``landmarks`` themselves where it is open already.
+
+    ``landmarks`` in pixels of the picture. Nothing but what the opening mouth moves is changed.
+    """
+    image = torch.tensor(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
+    place = torch.tensor(np.ascontiguousarray(landmarks))[None]
+    if float(Rig(place, len(picture), framing).gap) >= CLOSED:
+        return picture, landmarks
+    finer = FINER if len(picture) <= FINE_SIDE else 1
+    made, moved = _with_open_mouths(image, place, framing, finer)
+    return made[0].permute(1, 2, 0).numpy().copy(), moved[0].numpy()
+
+
+def _with_open_mouths(
+    images: Tensor, landmarks: Tensor, framing: Framing | None = None, finer: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Pictures (B, 3, P, P) uint8 and landmarks (B, 478, 3), mouths open; painted ``finer`` and reduced."""
+    side = images.shape[-1]
+    rig = Rig(landmarks, side, framing)
+    fine = images
+    if finer > 1:
+        fine = functional.interpolate(images.float(), scale_factor=finer, mode="bicubic")
+        fine = fine.round().clamp(0, 255).to(torch.uint8)
+    puppets = Puppets(fine, rig)
+    puppets.gap = torch.full_like(
+        puppets.gap, LEAST_GAP
+    )  # what little shows of a mouth is painted over
     theta = rig.own.clone()
     theta[:, OPEN] = OPENED / THETA[OPEN].scale
-    scene = puppets.scene(torch.zeros(1, dtype=torch.int64), theta, side * FINER)
-    painted, _ = puppets.paint(scene, side * FINER)
-    away = (scene.mouths.place - pixel_middles(side * FINER)).abs().amax(1, keepdim=True)
+    index = torch.arange(len(images), device=images.device)
+    scene = puppets.scene(index, theta, side * finer)
+    painted, _ = puppets.paint(scene, side * finer)
+    away = scene.mouths.place - pixel_middles(side * finer, images.device)
     seen = scene.raster.triangle[:, None] >= 0  # the mesh leaves out a picture's corners
-    changed = (seen & (away * side > MOVED)).float().maximum(scene.mouths.painted)
-    made = functional.avg_pool2d(painted, FINER) * 127.5 + 127.5
-    blended = torch.lerp(image, made, functional.max_pool2d(changed, FINER))
-    return blended[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy().copy()
+    changed = seen & (away.abs().amax(1, keepdim=True) * side > MOVED)
+    changed = functional.max_pool2d(changed.float().maximum(scene.mouths.painted), finer)
+    made = functional.avg_pool2d(painted, finer) * 127.5 + 127.5
+    made = torch.lerp(images.float(), made, changed).round().clamp(0, 255).to(torch.uint8)
+    moved = landmarks.clone()
+    before = rig.pose(index, rig.own)[:, mesh.FACE]
+    moved[:, mesh.FACE] += (scene.points[:, mesh.FACE] - before) * side
+    return made, moved

@@ -13,8 +13,10 @@ from lia_live.puppet import mesh
 from lia_live.puppet.maps import continued_at_edges, resized
 from lia_live.puppet.mouth import MouthStyle, mouth_colour
 from lia_live.puppet.raster import Raster, rasterise
-from lia_live.puppet.rig import Rig
+from lia_live.puppet.rig import MOUTH_TUCK, Rig
 
+LEAST_GAP: Final = 0.004
+"""Eye distances, of lips that are closed."""
 CRACKS: Final = 2
 """Widest crack between lid and eyeball or lip and mouth that is closed, raster pixels."""
 
@@ -42,35 +44,41 @@ class Scene:
 
 
 class Puppets:
-    """N portraits that can be posed and seen, on the device of their pictures."""
+    """N portraits that can be posed and seen, on the device of their pictures.
+
+    Each may have K looks, pictures of the same head: number i + k N is look k of portrait i.
+    """
 
     def __init__(self, images: Tensor, rig: Rig, shown: Tensor | None = None) -> None:
-        """``images``: (N, 3, P, P) uint8 RGB of the faces that ``rig`` was made of.
+        """``images``: (K N, 3, P, P) uint8 RGB of the N faces that ``rig`` was made of.
 
-        ``shown``: theta (N, 16) that they perform in them; default their ``own``.
+        ``shown``: theta (K N, 16) that they perform in them; default (K = 1) their ``own``.
         """
-        self.images, self.rig = images, rig
+        self.rig = rig
         self.shown = rig.own if shown is None else shown
-        everybody = torch.arange(len(rig), device=images.device)
-        self.gap = rig.opening(self.shown)  # (N,) between the lips in the picture, eye distances
+        everybody = torch.arange(len(images), device=images.device) % len(rig)
+        self.gap = rig.opening(self.shown).clamp(
+            min=LEAST_GAP
+        )  # (K N,) between the lips in the picture, eye distances
         self._levels = _pyramid(images)
         # the texture is the portrait itself: a vertex's place in it
         self._uv = rig.rest[..., :2] if shown is None else rig.pose(everybody, shown)[..., :2]
         self._attributes = self._vertex_attributes()
-        self.complexion = self._complexion()
-        self.styles = MouthStyle.plain(*self.complexion)
+        light, lips = self._complexion()
+        self.complexion = light[: len(rig)], lips[: len(rig)]  # looks of one head have one
+        self.styles = MouthStyle.plain(*self.complexion).pick(everybody)
 
     def __len__(self) -> int:
-        return len(self.rig)
+        return len(self.shown)
 
     def scene(
         self, index: Tensor, theta: Tensor, raster: int, style: Tensor | None = None
     ) -> Scene:
-        """Portraits ``index`` (B,) performing ``theta`` (B, 16) on maps of ``raster`` pixels.
+        """Looks ``index`` (B,) performing ``theta`` (B, 16) on maps of ``raster`` pixels.
 
         ``style`` (B,): whose mouths they have, of ``styles``; default their own.
         """
-        points = self.rig.pose(index, theta)
+        points = self.rig.pose(index % len(self.rig), theta)
         seen = rasterise(points, self.rig.triangles, raster, CRACKS)
         mouths = self._mouths(index, theta, seen)
         return Scene(index, theta, index if style is None else style, points, seen, mouths)
@@ -112,7 +120,7 @@ class Puppets:
         # Inside an opening mouth the portrait's own teeth stay at the upper lip; beyond what it
         # shows there is nothing to copy, and the inside is painted.
         own_gap = self.gap[index].view(-1, 1, 1, 1)
-        ratio = self.rig.opening(theta).view(-1, 1, 1, 1) / own_gap
+        ratio = rims_apart(self.rig.opening(theta)).view(-1, 1, 1, 1) / rims_apart(own_gap)
         below = down * ratio
         shows = ((own_gap - 0.03) / 0.04).clamp(0, 1)
         fade = ((below - 0.7) / 0.25).clamp(0, 1) * ((ratio - 1) / 0.25).clamp(0, 1)
@@ -126,15 +134,11 @@ class Puppets:
         return fitting[-1] if fitting else self._levels[0]
 
     def _vertex_attributes(self) -> Tensor:
-        """(N, V, 7): place in the portrait, mouth coordinates, and in mouths the way to the lower lip."""
+        """(K N, V, 7): place in the portrait, mouth coordinates, and in mouths the way to the lower rim."""
         uv = self._uv.clone()
         mouth = torch.from_numpy(mesh.mouth_coordinates()).to(uv.device).expand(len(uv), -1, -1)
         delta = torch.zeros_like(uv)
-        upper = self._uv[:, list(mesh.LIP_UPPER)]
-        lower = self._uv[:, list(mesh.LIP_LOWER)]
-        columns = [*range(11), *range(9, 0, -1)]  # of each vertex of the mouth's rim
-        uv[:, mesh.MOUTH] = upper[:, columns]
-        delta[:, mesh.MOUTH] = (lower - upper)[:, columns]
+        uv[:, mesh.MOUTH], delta[:, mesh.MOUTH] = columns(self._uv)
         return torch.cat([uv, mouth, delta], 2)
 
     def _complexion(self) -> tuple[Tensor, Tensor]:
@@ -149,6 +153,22 @@ class Puppets:
             )
 
         return colour(cheeks).mean(1).clamp(0.15, 0.9).sqrt(), colour(lips)
+
+
+def columns(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each vertex (B, 20) of the mouth's rim in ``points`` (B, V, D): the upper rim above or below it, and the way
+    from there to the lower one, (B, 20, D).
+    """
+    rim = points[:, mesh.MOUTH]
+    upper = rim[:, :11]
+    lower = torch.cat([rim[:, :1], rim[:, 11:].flip(1), rim[:, 10:11]], 1)
+    column = [*range(11), *range(9, 0, -1)]
+    return upper[:, column], (lower - upper)[:, column]
+
+
+def rims_apart(gap: Tensor) -> Tensor:
+    """How far the rims of a mouth's inside are apart whose lips leave a ``gap``, both in eye distances."""
+    return gap + 2 * MOUTH_TUCK
 
 
 def _pyramid(images: Tensor) -> list[Tensor]:

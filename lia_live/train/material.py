@@ -15,7 +15,9 @@ from lia_live.avatar import Avatar
 from lia_live.errors import AvatarError, MediaError
 from lia_live.frame import Pixels
 from lia_live.model import to_pixels
+from lia_live.model.config import Framing
 from lia_live.puppet.maps import pixel_middles
+from lia_live.puppet.opening import open_mouth
 from lia_live.train.clip_pairs import ClipPairs, ClipPairsConfig
 from lia_live.train.clips import Clips, starts_of
 from lia_live.train.clips import join as join_clips
@@ -184,11 +186,16 @@ def moment_of(avatar: Avatar, clip: Clips) -> int | None:
 
 
 def _led_by(training: Clips, clip: Clips, frame: int) -> Clips:
-    """``training`` with a frame of ``clip`` before it: pairs whose source is the first frame have that one."""
+    """``training`` with a frame of ``clip`` before it: pairs whose source is the first frame have that one. As the
+    source of an avatar it has its mouth open.
+    """
+    picture, landmarks = open_mouth(
+        clip.frames[frame].permute(1, 2, 0).numpy(), clip.landmarks[frame].numpy(), Framing()
+    )
     return replace(
         training,
-        frames=torch.cat([clip.frames[frame : frame + 1], training.frames]),
-        landmarks=torch.cat([clip.landmarks[frame : frame + 1], training.landmarks]),
+        frames=torch.cat([torch.tensor(picture).permute(2, 0, 1)[None], training.frames]),
+        landmarks=torch.cat([torch.tensor(landmarks)[None], training.landmarks]),
         starts=starts_of([len(training.frames) + 1]),
     )
 

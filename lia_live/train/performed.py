@@ -38,7 +38,7 @@ class PerformedBatch:
     """(B, 1, R, R): mouth and eyes 10, brows 5, face 2, rest 1, insides of mouths 60, scaled to a mean of 1.
     Of clips the insides count as the mouth does."""
     theta_source: Tensor
-    """(B, 16) labels of ``source`` in the order of ``theta.THETA``."""
+    """(B, 16) labels of ``source`` in the order of ``puppet.theta.THETA``."""
     theta_target: Tensor
     """(B, 16) labels of ``target`` and ``driver``."""
 

@@ -7,14 +7,15 @@ from typing import Final
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lia_live.errors import ConfigError
 from lia_live.puppet import mesh, opening
 from lia_live.puppet.maps import pixel_middles, resized
 from lia_live.puppet.mouth import MouthStyle
-from lia_live.puppet.puppets import Puppets, Scene
+from lia_live.puppet.puppets import Puppets, Scene, columns, rims_apart
 from lia_live.puppet.rig import Rig
-from lia_live.puppet.theta import MIRROR_ORDER, MIRROR_SIGN
+from lia_live.puppet.theta import mirrored
 from lia_live.train.correspondence import correspondence, region_weights
 from lia_live.train.light import LightConfig, as_camera, relit
 from lia_live.train.motion import MotionConfig, sample_theta, within_reach
@@ -24,6 +25,8 @@ from lia_live.train.portraits import Portraits
 INSIDE_WEIGHT: Final = 6.0
 """How much more than the rest of the mouth its inside counts, painted or a portrait's own teeth: few pixels, and
 nothing else teaches them."""
+SHUT: Final = 0.02
+"""Lips that are nearer to each other, eye distances, show nothing of what is behind them."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class PerformerConfig:
     same_pose: float = 0.12
     """Share of pairs whose target is the source's own performance: teaches sharp copying; 0 to 1."""
     rest_source: float = 0.3
-    """Share of pairs whose source is the portrait as it was photographed; 0 to 1."""
+    """Share of pairs whose source is the portrait as it was photographed, or with its mouth opened; 0 to 1."""
     mirror: float = 0.5
     """Share of pairs that are mirrored; 0 to 1."""
     motion: MotionConfig = field(default_factory=MotionConfig)
@@ -60,12 +63,19 @@ class Performer:
         *,
         opened: bool = False,
     ) -> None:
-        """``opened``: portraits whose mouths are closed open them first, as those of avatars do."""
+        """``opened``: sources whose mouths are closed open them first, as avatars do."""
         self.device = torch.device(device)
         self.config = config or PerformerConfig()
-        self.rig = Rig(portraits.landmarks.to(self.device), portraits.side)
-        puppets = Puppets(portraits.images.to(self.device), self.rig)
-        self._puppets = opening.opened(puppets) if opened else puppets
+        images, landmarks = portraits.images.to(self.device), portraits.landmarks.to(self.device)
+        self._puppets = (
+            opening.opened(images, landmarks)
+            if opened
+            else Puppets(images, Rig(landmarks, portraits.side))
+        )
+        self.rig = self._puppets.rig
+        self._second = len(self._puppets) - len(
+            self
+        )  # numbers of looks with open mouths begin there
         self._inside = torch.from_numpy(mesh.mouth_triangles()).to(self.device)
         generator = torch.Generator(self.device).manual_seed(1)
         strangers = MouthStyle.drawn(*self._puppets.complexion, generator)
@@ -91,7 +101,7 @@ class Performer:
         own = self.rig.own[index]
         source = sample_theta(own, generator, config.motion)
         rests = self._chosen(batch, config.rest_source, generator)
-        source = torch.where(rests, self._puppets.shown[index], source)
+        source = torch.where(rests, self._puppets.shown[index + self._second], source)
         target = sample_theta(own, generator, config.motion)
         crossing = round(config.cross_identity * batch)
         other = torch.randint(len(self), (crossing,), generator=generator, device=self.device)
@@ -100,8 +110,9 @@ class Performer:
         target[:crossing] = torch.where(as_they_are, photographed, target[:crossing])
         target = torch.where(self._chosen(batch, config.same_pose, generator), source, target)
 
+        shut = self.rig.opening(target) < SHUT  # what people see then is the portrait itself
         scene = self._scene(
-            torch.cat([index, index, other]),
+            torch.cat([index + self._second, index + self._second * ~shut, other]),
             torch.cat([source, target, target[:crossing]]),
             raster,
             strangers=crossing,
@@ -136,6 +147,7 @@ class Performer:
         )
         flipped = flipped[order]
         sign = torch.where(flipped, displacement.new_tensor([-1, 1]).view(1, 2, 1, 1), 1.0)
+        mirror = flipped.view(-1, 1)
         return PerformedBatch(
             still,
             moving,
@@ -147,8 +159,8 @@ class Performer:
             teeth,
             tongue,
             weights,
-            self._mirrored(source[order], flipped),
-            self._mirrored(target[order], flipped),
+            torch.where(mirror, mirrored(source[order]), source[order]),
+            torch.where(mirror, mirrored(target[order]), target[order]),
         )
 
     def perform(
@@ -165,7 +177,7 @@ class Performer:
     def _scene(self, index: Tensor, theta: Tensor, raster: int, strangers: int = 0) -> Scene:
         """The last ``strangers`` have teeth of their own: drivers, whose mouths nobody has to guess."""
         style = index.clone()
-        style[len(index) - strangers :] += len(self)
+        style[len(index) - strangers :] += len(self._puppets)
         return self._puppets.scene(index, theta, raster, style)
 
     def _correspondence(
@@ -173,7 +185,7 @@ class Performer:
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Displacement, validity, painted mouths, weights: targets (second B) towards sources (first B).
 
-        ``rests`` (B, 1) bool: the source is the portrait itself, so that its own teeth are where the portrait has them.
+        ``rests`` (B, 1) bool: the source is the portrait itself.
         """
         rows = slice(batch, 2 * batch)
         targets = scene.raster.rows(rows)
@@ -184,9 +196,9 @@ class Performer:
             ~self._inside,
             goes_on=rests[:, 0],
         )
-        place, painted, inside, _, _ = (part[rows] for part in scene.mouths)
-        teeth = rests[:, :, None, None] & (inside > 0.5) & (painted < 0.05)
-        to_teeth = place - pixel_middles(place.shape[-1], self.device)
+        painted, inside = scene.mouths.painted[rows], scene.mouths.inside[rows]
+        to_teeth, seen = self._teeth(scene, batch)
+        teeth = seen & (inside > 0.5) & (painted < 0.05)
         displacement = torch.where(teeth, to_teeth, displacement)
         valid = valid | teeth
         counts = 1 + (INSIDE_WEIGHT - 1) * torch.maximum(painted, teeth.float())
@@ -194,13 +206,27 @@ class Performer:
         weights = weights / weights.mean((2, 3), keepdim=True)
         return displacement, valid.float(), painted, weights
 
+    def _teeth(self, scene: Scene, batch: int) -> tuple[Tensor, Tensor]:
+        """In mouths of targets (second B): displacement (B, 2, R, R) to the same teeth in the sources (first B), and
+        where they are seen there, (B, 1, R, R) bool. Teeth stay at the upper lip.
+        """
+        still, targets = scene.points[:batch, :, :2], scene.raster.rows(slice(batch, 2 * batch))
+        upper, way = (torch.zeros_like(still) for _ in range(2))
+        upper[:, mesh.MOUTH], way[:, mesh.MOUTH] = columns(still)
+        maps = targets.interpolate(torch.cat([upper, way], 2))
+        apart = rims_apart(self.rig.opening(scene.theta[: 2 * batch]))
+        down = scene.mouths.down[batch : 2 * batch] * (apart[batch:] / apart[:batch]).view(
+            -1, 1, 1, 1
+        )
+        place = maps[:, :2] + maps[:, 2:] * down
+        shows = (scene.mouths.inside - scene.mouths.painted)[:batch]
+        grid = (place * 2 - 1).permute(0, 2, 3, 1)
+        there = functional.grid_sample(shows, grid, align_corners=False)
+        return place - pixel_middles(place.shape[-1], self.device), (there > 0.5) & (down <= 1)
+
     def _chosen(self, batch: int, share: float, generator: torch.Generator) -> Tensor:
         """(B, 1) bool, true for ``share`` of the batch on average."""
         return torch.rand(batch, 1, generator=generator, device=self.device) < share
-
-    def _mirrored(self, theta: Tensor, flipped: Tensor) -> Tensor:
-        sign = theta.new_tensor(MIRROR_SIGN)
-        return torch.where(flipped.view(-1, 1), theta[:, list(MIRROR_ORDER)] * sign, theta)
 
 
 def raster_side(size: int) -> int:

@@ -152,10 +152,10 @@ def finish(scale: float = 1.0) -> TrainConfig:
     whole = longer(scale)
     performer = replace(
         _VARIED,
-        rest_source=0.7,
+        rest_source=0.8,
         same_pose=0.1,
         motion=MotionConfig(
-            aside_share=0.45, open_share=0.75, small_share=0.65, blink_share=0.5, own_share=0.5
+            aside_share=0.45, open_share=0.6, small_share=0.65, blink_share=0.5, own_share=0.4
         ),
     )
     stage = replace(

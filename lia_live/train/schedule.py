@@ -115,7 +115,7 @@ class Gains:
                 raise ConfigError(f"gains.{name} must be in [0.2, 5], got {gain}")
 
     def by_label(self) -> dict[str, float]:
-        """The gain of each of ``theta.THETA`` that has one."""
+        """The gain of each of ``puppet.theta.THETA`` that has one."""
         return {
             "yaw": self.yaw,
             "pitch": self.pitch,

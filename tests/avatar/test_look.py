@@ -32,7 +32,7 @@ def test_a_closed_mouth_is_encoded_open_and_stays_closed_at_rest() -> None:
     model = named()
     avatar = Avatar.from_image(hopper(), model)
     assert avatar.face_landmarks is not None
-    opened = open_mouth(avatar.crop, avatar.face_landmarks, model.config.framing)
+    opened, _ = open_mouth(avatar.crop, avatar.face_landmarks, model.config.framing)
     assert not np.array_equal(opened, avatar.crop), "what people see of it stays as it is"
     assert shows(avatar.look, model.encode_portrait(opened))
     assert torch.equal(avatar.look.motion, model.encode_portrait(avatar.crop).motion)
@@ -51,3 +51,11 @@ def test_networks_without_names_and_faces_without_landmarks_get_the_portrait_its
     avatar = Avatar.from_image(hopper(), official)
     assert shows(avatar.look, official.encode_portrait(avatar.crop))
     assert shows(look_of(model, avatar.crop, None), model.encode_portrait(avatar.crop))
+
+
+@torch.no_grad()
+def test_a_mouth_may_be_kept_as_it_is() -> None:
+    model = named()
+    avatar = Avatar.from_image(hopper(), model, keep_mouth=True)
+    assert avatar.face_landmarks is not None
+    assert shows(avatar.look, model.encode_portrait(avatar.crop))

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
 
 from lia_live.cli import main
+from tests.track.faces import hopper
 
 
 @pytest.fixture
@@ -22,6 +26,22 @@ def bundle(files, tmp_path):
     ]
     assert main(["avatar", "build", str(files / "me.png"), "--out", str(path), *words]) == 0
     return path
+
+
+def test_a_closed_mouth_is_opened_unless_it_is_to_be_kept(tmp_path):
+    picture = tmp_path / "grace.png"
+    Image.fromarray(hopper()).save(picture)
+    made = []
+    for words in ([], ["--keep-mouth"]):
+        path = tmp_path / f"{len(made)}.avatar"
+        words = [*words, "--consent", "permission", "--device", "cpu"]
+        assert main(["avatar", "build", str(picture), "--out", str(path), *words]) == 0
+        made.append(load_file(path))
+    opened, kept = made
+    assert set(opened) == set(kept)
+    differ = {key for key in opened if not torch.equal(opened[key], kept[key])}
+    assert "look.latent" in differ
+    assert not differ & {"look.motion", "crop", "thumbnail", "landmarks"}
 
 
 def test_bundle_says_what_it_is(bundle, capsys):

@@ -316,13 +316,48 @@ def test_everybody_performs_equally_often() -> None:
         assert (often == who).float().mean() == pytest.approx(1 / 3, abs=0.04)
 
 
-def test_closed_mouths_are_opened_first_where_that_is_asked_for() -> None:
-    one = seeded()
+@pytest.mark.parametrize("opened, least", [(True, 0.12), (False, 0.0)])
+def test_sources_open_their_mouths_first_where_that_is_asked_for(
+    opened: bool, least: float
+) -> None:
     config = PerformerConfig(rest_source=1.0, same_pose=0.0, mirror=0.0)
-    for opened, least in ((True, 0.12), (False, 0.0)):
+    performer = Performer(smiling_portraits(), config=config, opened=opened)
+    shown = performer.pairs(torch.arange(3), seeded(), 64).theta_source[:, OPEN] * 0.15
+    assert shown.min() == pytest.approx(least, abs=0.04)
+
+
+def test_targets_with_closed_lips_are_the_portraits_themselves() -> None:
+    still = MotionConfig(open_share=0.0, own_share=1.0, blink_share=0.0)
+    made = []
+    for opened in (True, False):
+        config = PerformerConfig(
+            rest_source=1.0, same_pose=0.0, cross_identity=0.0, mirror=0.0, motion=still, light=DARK
+        )
         performer = Performer(smiling_portraits(), config=config, opened=opened)
-        shown = performer.pairs(torch.arange(3), one, 64).theta_source[:, OPEN] * 0.15
-        assert shown.min() == pytest.approx(least, abs=0.04)
+        made.append(performer.pairs(torch.tensor([0, 2, 0]), seeded(), 128))
+    first, second = made
+    assert torch.allclose(first.target, second.target, atol=2e-3)
+    assert torch.allclose(first.driver, second.driver, atol=2e-3)
+    assert (first.source - second.source).abs().max() > 0.2
+
+
+@pytest.mark.parametrize("rests", [1.0, 0.0])
+def test_the_flow_leads_to_the_teeth_of_an_opened_mouth(rests: float) -> None:
+    """Also where the source performs: the same tooth is found at another place."""
+    wide = MotionConfig(open_share=1.0, small_share=0.0, aside_share=0.0)
+    config = PerformerConfig(
+        rest_source=rests, same_pose=0.0, cross_identity=0.0, mirror=0.0, motion=wide, light=DARK
+    )
+    performer = Performer(smiling_portraits(), config=config, opened=True)
+    batch = performer.pairs(torch.arange(12) % 3, seeded(), 128, 128)
+    grid = ((batch.displacement + pixel_middles(128)) * 2 - 1).permute(0, 2, 3, 1)
+    warped = torch.nn.functional.grid_sample(batch.source, grid, align_corners=False)
+    teeth = (batch.valid > 0.5) & (batch.weights > 3 * batch.weights.median())
+    teeth = teeth & (batch.weights > 0.9 * batch.weights.amax((1, 2, 3), keepdim=True))
+    assert teeth.sum() > 200
+    error = (warped - batch.target).abs().mean(1, keepdim=True)[teeth].mean()
+    plain = (batch.source - batch.target).abs().mean(1, keepdim=True)[teeth].mean()
+    assert error < 0.12 and error < 0.4 * plain
 
 
 def test_teeth_of_the_unseen_are_all_alike_and_leave_a_dark_gap() -> None:
