@@ -12,6 +12,8 @@ from lia_live.puppet import mesh
 from lia_live.puppet.maps import continued_at_edges, pixel_middles
 from lia_live.puppet.raster import Raster
 
+SEAM: Final = 0.02
+"""Neighbours whose places in the source are so far apart (sides) lie on two sides of a seam."""
 HIDDEN_BEHIND: Final = 0.035
 """A point counts as hidden in the source if it lies this much behind what is seen there (sides)."""
 
@@ -40,6 +42,23 @@ def correspondence(
         outside, continued, place[:, 2:] <= there + HIDDEN_BEHIND
     )
     return place[:, :2] - pixel_middles(target.triangle.shape[-1], points.device), valid
+
+
+def seams(displacement: Tensor, valid: Tensor) -> Tensor:
+    """(B, 1, R, R) bool: pixels beside which something else is seen that lies ``SEAM`` or more away in the source.
+
+    Lips and lids that shut there hide what is between; a flow that is less steep shows it, squeezed into a line.
+    ``displacement``: (B, 2, R, R) in sides; ``valid``: (B, 1, R, R) bool, where it means something.
+    """
+    out = torch.zeros_like(valid)
+    for axis in (2, 3):
+        count = valid.shape[axis] - 1
+        places = [displacement.narrow(axis, start, count) for start in (0, 1)]
+        known = valid.narrow(axis, 0, count) & valid.narrow(axis, 1, count)
+        jump = ((places[1] - places[0]).abs().amax(1, keepdim=True) > SEAM) & known
+        for start in (0, 1):
+            out.narrow(axis, start, count).logical_or_(jump)
+    return out
 
 
 def region_weights(target: Raster, regions: Tensor) -> Tensor:

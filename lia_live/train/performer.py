@@ -16,7 +16,7 @@ from lia_live.puppet.mouth import MouthStyle
 from lia_live.puppet.puppets import Puppets, Scene, columns, rims_apart
 from lia_live.puppet.rig import Rig
 from lia_live.puppet.theta import mirrored
-from lia_live.train.correspondence import correspondence, region_weights
+from lia_live.train.correspondence import correspondence, region_weights, seams
 from lia_live.train.light import LightConfig, as_camera, relit
 from lia_live.train.motion import MotionConfig, sample_theta, within_reach
 from lia_live.train.performed import PerformedBatch
@@ -77,6 +77,7 @@ class Performer:
             self
         )  # numbers of looks with open mouths begin there
         self._inside = torch.from_numpy(mesh.mouth_triangles()).to(self.device)
+        self._folds = self.rig.regions >= mesh.REGIONS.index("eyes")  # and the mouth
         generator = torch.Generator(self.device).manual_seed(1)
         strangers = MouthStyle.drawn(*self._puppets.complexion, generator)
         self._puppets.styles = self._puppets.styles.and_then(strangers)
@@ -201,6 +202,10 @@ class Performer:
         teeth = seen & (inside > 0.5) & (painted < 0.05)
         displacement = torch.where(teeth, to_teeth, displacement)
         valid = valid | teeth
+        seen = self._folds[targets.triangle.clamp(min=0)] & (targets.triangle >= 0)
+        torn = seams(displacement, valid) & seen[:, None]
+        valid = valid & ~torn  # a dark line, as between lips and below lashes
+        painted = torch.maximum(painted, torn.float())
         counts = 1 + (INSIDE_WEIGHT - 1) * torch.maximum(painted, teeth.float())
         weights = region_weights(targets, self.rig.regions) * counts
         weights = weights / weights.mean((2, 3), keepdim=True)

@@ -41,7 +41,7 @@ def test_a_closed_mouth_is_opened_unless_it_is_to_be_kept(tmp_path):
     assert set(opened) == set(kept)
     differ = {key for key in opened if not torch.equal(opened[key], kept[key])}
     assert "look.latent" in differ
-    assert not differ & {"look.motion", "crop", "thumbnail", "landmarks"}
+    assert not differ & {"crop", "thumbnail", "landmarks"}
 
 
 def test_bundle_says_what_it_is(bundle, capsys):
