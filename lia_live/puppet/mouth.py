@@ -13,10 +13,10 @@ TEETH_SHARE: Final = 0.55
 TOOTH_EDGES: Final = (0.0, 0.35, 0.62, 0.84)
 """Where a tooth ends and the next begins, from the middle of a mouth (0) to its corner (1): 8.5, 6.5 and 5.5 mm, the
 last foreshortened."""
-TOOTH_LENGTHS: Final = (1.0, 0.88, 0.97, 0.85)
+TOOTH_LENGTHS: Final = (1.0, 0.94, 0.97, 0.9)
 """Incisors, canine and what comes behind, of the longest."""
 GAP_WIDTH: Final = 0.03
-GAP_DEPTH: Final = 0.2
+GAP_DEPTH: Final = 0.12
 """Share of the light that a gap between two teeth takes."""
 FLESH: Final = (0.60, 0.38, 0.33)
 """RGB of lips in [0, 1], mean of portraits."""
@@ -136,7 +136,7 @@ def _single_teeth(off_middle: Tensor) -> tuple[Tensor, Tensor]:
     corner = (1 - away / 0.08).clamp(min=0).square()
     tooth = torch.bucketize(off_middle, edges[1:])
     tall = off_middle.new_tensor(TOOTH_LENGTHS)[tooth]
-    return 1 - GAP_DEPTH * gap, tall * (1 - 0.22 * corner)
+    return 1 - GAP_DEPTH * gap, tall * (1 - 0.12 * corner)
 
 
 def _step(x: Tensor, width: float) -> Tensor:

@@ -7,7 +7,7 @@ they are closed: then teeth have the edges that the portrait's own would have.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -49,21 +49,31 @@ def opened(images: Tensor, landmarks: Tensor) -> Puppets:
     return Puppets(torch.cat([images, pictures]), rig, torch.cat([rig.own, shown]))
 
 
-def open_mouth(
-    picture: Pixels, landmarks: NDArray[np.float32], framing: Framing
-) -> tuple[Pixels, NDArray[np.float32]]:
-    """(S, S, 3) uint8 RGB and (478, 3): a portrait with its mouth open and where its landmarks are then; ``picture``
-    and ``landmarks`` themselves where it is open already.
+class Opened(NamedTuple):
+    """A portrait whose mouth is open."""
 
-    ``landmarks`` in pixels of the picture. Nothing but what the opening mouth moves is changed.
+    picture: Pixels
+    """(S, S, 3) uint8 RGB."""
+    landmarks: NDArray[np.float32]
+    """(478, 3) in pixels of it."""
+    by: float
+    """How far its lips were moved apart, in theta's unit (``THETA[OPEN]``); 0 where they had been already."""
+
+
+def open_mouth(picture: Pixels, landmarks: NDArray[np.float32], framing: Framing) -> Opened:
+    """A portrait (S, S, 3) uint8 RGB with its mouth open, ``picture`` itself where it is open already.
+
+    ``landmarks``: (478, 3) in its pixels. Nothing but what the opening mouth moves is changed.
     """
     image = torch.tensor(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
     place = torch.tensor(np.ascontiguousarray(landmarks))[None]
-    if float(Rig(place, len(picture), framing).gap) >= CLOSED:
-        return picture, landmarks
+    gap = float(Rig(place, len(picture), framing).gap)
+    if gap >= CLOSED:
+        return Opened(picture, landmarks, 0.0)
     finer = FINER if len(picture) <= FINE_SIDE else 1
     made, moved = _with_open_mouths(image, place, framing, finer)
-    return made[0].permute(1, 2, 0).numpy().copy(), moved[0].numpy()
+    by = (OPENED - gap) / THETA[OPEN].scale
+    return Opened(made[0].permute(1, 2, 0).numpy().copy(), moved[0].numpy(), by)
 
 
 def _with_open_mouths(

@@ -123,7 +123,8 @@ class Puppets:
         ratio = rims_apart(self.rig.opening(theta)).view(-1, 1, 1, 1) / rims_apart(own_gap)
         below = down * ratio
         shows = ((own_gap - 0.03) / 0.04).clamp(0, 1)
-        fade = ((below - 0.7) / 0.25).clamp(0, 1) * ((ratio - 1) / 0.25).clamp(0, 1)
+        lip = 1 - MOUTH_TUCK / rims_apart(own_gap)  # the lower one's edge in the portrait
+        fade = ((below - lip) / 0.14 + 1).clamp(0, 1) * ((ratio - 1) / 0.25).clamp(0, 1)
         painted = inside * (1 - shows * (1 - fade))
         place = maps[:, :2] + maps[:, 5:7] * below.clamp(0, 1)
         return Mouths(place, painted, inside, across, down)

@@ -68,6 +68,9 @@ NAMES: Final = tuple(control.name for control in THETA)
     GAZE_Y,
     JAW,
 ) = range(16)
+TRACKED: Final = (OPEN, SMILE, PUCKER, BLINK_L, BLINK_R, BROW, BROW_INNER, GAZE_X, GAZE_Y)
+"""What a face tracker measures better than an encoder of whole faces reads it. In training these are told in every
+sample, as changes from the source; live, the tracker tells them (``engine.tracked``)."""
 # fmt: off
 MIRROR_ORDER: Final = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 9, 11, 12, 13, 14, 15)
 MIRROR_SIGN: Final = (-1, 1, -1, -1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, 1, -1)

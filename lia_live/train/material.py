@@ -189,13 +189,13 @@ def _led_by(training: Clips, clip: Clips, frame: int) -> Clips:
     """``training`` with a frame of ``clip`` before it: pairs whose source is the first frame have that one. As the
     source of an avatar it has its mouth open.
     """
-    picture, landmarks = open_mouth(
+    opened = open_mouth(
         clip.frames[frame].permute(1, 2, 0).numpy(), clip.landmarks[frame].numpy(), Framing()
     )
     return replace(
         training,
-        frames=torch.cat([torch.tensor(picture).permute(2, 0, 1)[None], training.frames]),
-        landmarks=torch.cat([torch.tensor(landmarks)[None], training.landmarks]),
+        frames=torch.cat([torch.tensor(opened.picture).permute(2, 0, 1)[None], training.frames]),
+        landmarks=torch.cat([torch.tensor(opened.landmarks)[None], training.landmarks]),
         starts=starts_of([len(training.frames) + 1]),
     )
 

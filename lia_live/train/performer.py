@@ -122,7 +122,7 @@ class Performer:
         teeth, tongue = resized(lights[batch : 2 * batch], raster).split(1, 1)
         still, moving = pictures[:batch], pictures[batch : 2 * batch]
         driver = torch.cat([pictures[2 * batch :], moving[crossing:]])
-        displacement, valid, within, weights = self._correspondence(scene, batch, rests)
+        displacement, valid, judged, within, weights = self._correspondence(scene, batch, rests)
 
         still, moving = relit(torch.cat([still, moving]), 2, config.light.shared, generator).chunk(
             2
@@ -132,7 +132,7 @@ class Performer:
 
         order = torch.randperm(batch, generator=generator, device=self.device)  # mix the crossed in
         flipped = self._chosen(batch, config.mirror, generator)[:, :, None, None]
-        still, moving, driver, displacement, valid, within, teeth, tongue, weights = (
+        still, moving, driver, displacement, valid, judged, within, teeth, tongue, weights = (
             torch.where(flipped, value.flip(3), value)[order]
             for value in (
                 still,
@@ -140,6 +140,7 @@ class Performer:
                 driver,
                 displacement,
                 valid,
+                judged,
                 within,
                 teeth,
                 tongue,
@@ -155,7 +156,7 @@ class Performer:
             driver,
             displacement * sign,
             valid,
-            torch.maximum(valid, within),
+            judged,
             within,
             teeth,
             tongue,
@@ -183,8 +184,8 @@ class Performer:
 
     def _correspondence(
         self, scene: Scene, batch: int, rests: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Displacement, validity, painted mouths, weights: targets (second B) towards sources (first B).
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Displacement, validity, what is judged, painted mouths, weights: targets (second B) towards sources (first).
 
         ``rests`` (B, 1) bool: the source is the portrait itself.
         """
@@ -204,12 +205,15 @@ class Performer:
         valid = valid | teeth
         seen = self._folds[targets.triangle.clamp(min=0)] & (targets.triangle >= 0)
         torn = seams(displacement, valid) & seen[:, None]
+        shut = (self.rig.opening(scene.theta[rows]) < SHUT).view(-1, 1, 1, 1)
+        torn = torn | (shut & (painted > 0.5))  # a slit between lips that nearly meet
+        painted = painted * ~shut
         valid = valid & ~torn  # a dark line, as between lips and below lashes
-        painted = torch.maximum(painted, torn.float())
-        counts = 1 + (INSIDE_WEIGHT - 1) * torch.maximum(painted, teeth.float())
+        counts = 1 + (INSIDE_WEIGHT - 1) * torch.maximum(painted, (teeth | torn).float())
         weights = region_weights(targets, self.rig.regions) * counts
         weights = weights / weights.mean((2, 3), keepdim=True)
-        return displacement, valid.float(), painted, weights
+        judged = torch.maximum(painted, (valid | torn).float())
+        return displacement, valid.float(), judged, painted, weights
 
     def _teeth(self, scene: Scene, batch: int) -> tuple[Tensor, Tensor]:
         """In mouths of targets (second B): displacement (B, 2, R, R) to the same teeth in the sources (first B), and

@@ -21,22 +21,11 @@ from torch import Tensor, nn
 from lia_live.model import LIA, Direction
 from lia_live.model.layers import EqualConv2d, EqualLinear, all_of, exact
 from lia_live.puppet.theta import (
-    BLINK_L,
-    BLINK_R,
-    BROW,
-    BROW_INNER,
-    GAZE_X,
-    GAZE_Y,
-    OPEN,
-    PUCKER,
-    SMILE,
     THETA,
+    TRACKED,
     Y,
 )
 
-TRACKED = (OPEN, SMILE, PUCKER, BLINK_L, BLINK_R, BROW, BROW_INNER, GAZE_X, GAZE_Y)
-"""What a face tracker measures better than an encoder of whole faces reads it. These are told in every sample, as
-changes from the source; live, the tracker tells them (``engine.tracked``)."""
 LOWEST_Y = 1.8
 """A driver's head takes the avatar's down so far, in label units (0.16 eye distances before gains); it was trained to
 go further. Beyond it, more of the hair above the portrait's upper edge would be seen than can be made up."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from lia_live.avatar import Avatar
@@ -36,13 +37,15 @@ def test_a_closed_mouth_is_encoded_open_and_stays_closed_at_rest() -> None:
     model = named()
     avatar = Avatar.from_image(hopper(), model)
     assert avatar.face_landmarks is not None
-    opened, _ = open_mouth(avatar.crop, avatar.face_landmarks, model.config.framing)
+    opened, _, by = open_mouth(avatar.crop, avatar.face_landmarks, model.config.framing)
     assert not np.array_equal(opened, avatar.crop), "what people see of it stays as it is"
     assert shows(avatar.look, model.encode_portrait(opened))
     expected = model.encode_portrait(avatar.crop).motion
-    assert expected[0, 1] > -9.0
-    expected[0, 1] = -9.0  # whatever the network reads: landmarks know that it is closed
-    assert torch.equal(avatar.look.motion, expected)
+    read = model.encode_portrait(opened).motion
+    expected[0, 1] = read[0, 1] - by * 2.5  # of the open mouth, less what it was opened by
+    expected[0, 2] = read[0, 2]
+    assert by == pytest.approx(1.0, abs=0.1)
+    assert torch.allclose(avatar.look.motion, expected, atol=1e-5)
 
 
 @torch.no_grad()

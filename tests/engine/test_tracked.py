@@ -14,9 +14,9 @@ from lia_live.engine.policy import Mode, MotionPolicy, PolicyConfig
 from lia_live.engine.tracked import MEASURED, POSE, Tracked
 from lia_live.model.directions import Direction
 from lia_live.puppet.rig import Rig
-from lia_live.puppet.theta import NAMES, THETA
+from lia_live.puppet.theta import NAMES, THETA, TRACKED
 from lia_live.track import expression, find_faces
-from lia_live.train.teacher import ALPHA_GAIN, TRACKED, label_directions
+from lia_live.train.teacher import ALPHA_GAIN, label_directions
 from tests.doubles import PlainShape
 from tests.track.faces import astronaut, hopper
 

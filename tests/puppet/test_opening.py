@@ -39,7 +39,7 @@ def closed() -> Pixels:
 
 @pytest.fixture(scope="module")
 def shown(closed: Pixels) -> Pixels:
-    return open_mouth(closed, seen(closed), Framing())[0]
+    return open_mouth(closed, seen(closed), Framing()).picture
 
 
 def inside(landmarks: np.ndarray, picture: Pixels, upper: float) -> np.ndarray:
@@ -73,7 +73,9 @@ def test_nothing_else_changes(closed: Pixels, shown: Pixels) -> None:
 def test_an_open_mouth_is_left_alone() -> None:
     picture = astronaut()
     assert gap(seen(picture)) > CLOSED
-    assert open_mouth(picture, seen(picture), Framing())[0] is picture
+    left = open_mouth(picture, seen(picture), Framing())
+    assert left.picture is picture
+    assert left.by == 0
 
 
 def test_the_picture_handed_in_is_not_written_to(closed: Pixels) -> None:
@@ -83,7 +85,7 @@ def test_the_picture_handed_in_is_not_written_to(closed: Pixels) -> None:
 
 
 def test_landmarks_are_told_where_they_are_then(closed: Pixels, shown: Pixels) -> None:
-    _, moved = open_mouth(closed, seen(closed), Framing())
+    moved = open_mouth(closed, seen(closed), Framing()).landmarks
     lips = [*LIP_UPPER, *LIP_LOWER]
     assert np.abs(moved - seen(closed))[lips, 1].max() > 5
     assert np.abs(moved - seen(shown))[lips, :2].mean() < 2.5
@@ -92,7 +94,7 @@ def test_landmarks_are_told_where_they_are_then(closed: Pixels, shown: Pixels) -
 def test_a_picture_is_read_whatever_its_strides(closed: Pixels, shown: Pixels) -> None:
     stored = np.ascontiguousarray(closed[:, ::-1])
     stored.setflags(write=False)
-    again, _ = open_mouth(stored[:, ::-1], seen(closed), Framing())
+    again = open_mouth(stored[:, ::-1], seen(closed), Framing()).picture
     assert np.array_equal(again, shown)
 
 

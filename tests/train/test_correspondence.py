@@ -58,8 +58,11 @@ def test_lips_that_shut_over_teeth_are_a_closed_mask() -> None:
     batch = performed(0.0)
     assert (batch.theta_target[:, OPEN] * 0.15 < 0.02).all()
     rows = torch.arange(128).view(1, 1, 128, 1)
-    for valid, within in zip(batch.valid[:, None], batch.within[:, None], strict=True):
-        line = (valid == 0) & (within > 0.5)
+    assert batch.within.sum() < 8, (
+        "nothing is painted, nor moved along with the lips (registration)"
+    )
+    for valid, judged in zip(batch.valid[:, None], batch.judged[:, None], strict=True):
+        line = (valid == 0) & (judged > 0.5)
         below = line & (rows > 64)  # no eye's
         columns = below.any(2).sum()
         assert columns > 15, "from corner to corner, nearly"

@@ -4,11 +4,10 @@ import pytest
 import torch
 
 from lia_live.model import LIA, LIAConfig
-from lia_live.puppet.theta import THETA
+from lia_live.puppet.theta import THETA, TRACKED
 from lia_live.train.growth import start
 from lia_live.train.teacher import (
     ALPHA_GAIN,
-    TRACKED,
     Teacher,
     collapse,
     gains_of,
