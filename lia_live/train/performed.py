@@ -27,8 +27,8 @@ class PerformedBatch:
     photographed source shows."""
     judged: Tensor
     """(B, 1, R, R): 1 where ``valid`` decides what the mask should be: there, in the painted part of mouths, and where
-    lips or lids shut. 0 where something else may do as well: behind things (a neighbour, stretched), in a mouth that was
-    open before."""
+    lips or lids shut. 0 where something else may do as well: behind things (a neighbour, stretched), in a mouth that
+    was open before."""
     within: Tensor
     """(B, 1, R, R): 1 in the inside of mouths that the source cannot show: coarser levels may colour there."""
     teeth: Tensor

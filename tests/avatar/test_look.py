@@ -20,8 +20,9 @@ def named() -> LIA:
     model.load_state_dict(tiny().state_dict())
     model.directions = (
         Direction("yaw"),
-        Direction("mouth open", neutral=-9.0),
-        *model.directions[2:],
+        Direction("mouth open", scale=2.5),
+        Direction("smile"),
+        *model.directions[3:],
     )
     return model
 
