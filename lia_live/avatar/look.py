@@ -38,5 +38,9 @@ def look_of(model: LIA, crop: Pixels, landmarks: NDArray[np.float32] | None) -> 
             if direction.name in EXPRESSION:
                 motion[:, index] = shown.motion[:, index]
             if direction.name == NAMES[OPEN]:
+                # landmarks know that it is closed: no more open than that, nor than it is read
                 motion[:, index] -= opened.by * direction.scale
+                motion[:, index] = (
+                    motion[:, index].minimum(look.motion[:, index]).clamp(max=direction.neutral)
+                )
         return replace(shown, motion=motion)

@@ -14,13 +14,13 @@ from tests.avatar.pictures import tiny
 from tests.track.faces import astronaut, hopper
 
 
-def named() -> LIA:
+def named(scale: float = 2.5, neutral: float = 0.0) -> LIA:
     """A network whose motions have names."""
     model = LIA(tiny().config).eval()
     model.load_state_dict(tiny().state_dict())
     model.directions = (
         Direction("yaw"),
-        Direction("mouth open", scale=2.5),
+        Direction("mouth open", scale=scale, neutral=neutral),
         Direction("smile"),
         *model.directions[3:],
     )
@@ -33,9 +33,12 @@ def shows(look: Look, other: Look) -> bool:
     return torch.equal(look.latent, other.latent) and all(torch.equal(a, b) for a, b in pairs)
 
 
+@pytest.mark.parametrize("scale, neutral", [(2.5, 0.0), (-2.5, 0.5), (-2.5, -0.5)])
 @torch.no_grad()
-def test_a_closed_mouth_is_encoded_open_and_stays_closed_at_rest() -> None:
-    model = named()
+def test_a_closed_mouth_is_encoded_open_and_stays_closed_at_rest(
+    scale: float, neutral: float
+) -> None:
+    model = named(scale, neutral)
     avatar = Avatar.from_image(hopper(), model)
     assert avatar.face_landmarks is not None
     opened, _, by = open_mouth(avatar.crop, avatar.face_landmarks, model.config.framing)
@@ -43,7 +46,8 @@ def test_a_closed_mouth_is_encoded_open_and_stays_closed_at_rest() -> None:
     assert shows(avatar.look, model.encode_portrait(opened))
     expected = model.encode_portrait(avatar.crop).motion
     read = model.encode_portrait(opened).motion
-    expected[0, 1] = read[0, 1] - by * 2.5  # of the open mouth, less what it was opened by
+    # of the open mouth, less what it was opened by; no more open than closed
+    expected[0, 1] = min(float(read[0, 1]) - by * scale, float(expected[0, 1]), neutral)
     expected[0, 2] = read[0, 2]
     assert by == pytest.approx(1.0, abs=0.1)
     assert torch.allclose(avatar.look.motion, expected, atol=1e-5)
