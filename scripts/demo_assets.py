@@ -20,13 +20,7 @@ from PIL import Image
 
 from lia_live.io import VideoFileSink
 from lia_live.model import to_pixels
-from lia_live.puppet.theta import (
-    OPEN,
-    PITCH,
-    ROLL,
-    YAW,
-    limits,
-)
+from lia_live.puppet.theta import OPEN, PITCH, ROLL, YAW, limits
 from lia_live.train.motion import smooth_motion
 from lia_live.train.performer import Performer
 from lia_live.train.prepare import prepare_portrait

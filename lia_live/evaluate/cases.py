@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from lia_live.avatar.look import look_of
 from lia_live.errors import MediaError
 from lia_live.evaluate.clips import Clip
 from lia_live.evaluate.driven import SETTLE_S, Driven
@@ -145,7 +144,7 @@ def cross_identity(
                 f"{clip.name} is over before the avatar has eased in", "use a longer clip"
             )
         trembles, driver_trembles = _product_jitter(driven, still, frame.captured_at)
-    look = look_of(model, avatar.crop, avatar.face_landmarks)
+    look = avatar.look.to(model.dec.direction.weight.device)
     rest = reconstruct(model, look, [avatar.crop])[0]
     return Case(
         clip=clip.name,

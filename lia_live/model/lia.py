@@ -11,6 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -32,6 +33,11 @@ class Look:
     """(B, motion_dim): where the picture itself lies on the directions."""
     features: tuple[Tensor, ...]
     """One (B, C(r), r, r) map per level, r = 8, 16, ..., size."""
+
+    def to(self, device: torch.device | str) -> Look:
+        """The same on another device; what is there already is not copied."""
+        features = tuple(level.to(device) for level in self.features)
+        return Look(self.latent.to(device), self.motion.to(device), features)
 
 
 class LIA(nn.Module):

@@ -19,8 +19,8 @@ from lia_live.frame import Pixels
 from lia_live.model.config import Framing
 from lia_live.puppet import mesh
 from lia_live.puppet.maps import pixel_middles
-from lia_live.puppet.puppets import LEAST_GAP, Puppets
-from lia_live.puppet.rig import Rig
+from lia_live.puppet.puppets import Puppets
+from lia_live.puppet.rig import LEAST_GAP, Rig
 from lia_live.puppet.theta import OPEN, THETA
 
 CLOSED: Final = 0.05
@@ -41,11 +41,14 @@ def opened(images: Tensor, landmarks: Tensor) -> Puppets:
     with closed mouths showing their teeth.
     """
     rig = Rig(landmarks, images.shape[-1])
-    pictures, shown = images.clone(), rig.own.clone()
-    closed = (rig.gap < CLOSED).nonzero().flatten()
-    for index in closed.split(BATCH) if len(closed) else ():
-        pictures[index], _ = _with_open_mouths(images[index], landmarks[index], finer=1)
-    shown[closed, OPEN] = OPENED / THETA[OPEN].scale
+    closed = rig.gap < CLOSED
+    pictures, shown = images.clone(), torch.where(closed[:, None], _opened(rig.own), rig.own)
+    numbers = closed.nonzero().flatten()
+    for index in numbers.split(BATCH) if len(numbers) else ():
+        part = landmarks[index]
+        pictures[index], _ = _with_open_mouths(
+            images[index], part, Rig(part, images.shape[-1]), finer=1
+        )
     return Puppets(torch.cat([images, pictures]), rig, torch.cat([rig.own, shown]))
 
 
@@ -67,33 +70,31 @@ def open_mouth(picture: Pixels, landmarks: NDArray[np.float32], framing: Framing
     """
     image = torch.tensor(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
     place = torch.tensor(np.ascontiguousarray(landmarks))[None]
-    gap = float(Rig(place, len(picture), framing).gap)
+    rig = Rig(place, len(picture), framing)
+    gap = float(rig.gap)
     if gap >= CLOSED:
         return Opened(picture, landmarks, 0.0)
     finer = FINER if len(picture) <= FINE_SIDE else 1
-    made, moved = _with_open_mouths(image, place, framing, finer)
+    made, moved = _with_open_mouths(image, place, rig, finer)
     by = (OPENED - gap) / THETA[OPEN].scale
     return Opened(made[0].permute(1, 2, 0).numpy().copy(), moved[0].numpy(), by)
 
 
 def _with_open_mouths(
-    images: Tensor, landmarks: Tensor, framing: Framing | None = None, finer: int = 1
+    images: Tensor, landmarks: Tensor, rig: Rig, finer: int
 ) -> tuple[Tensor, Tensor]:
-    """Pictures (B, 3, P, P) uint8 and landmarks (B, 478, 3), mouths open; painted ``finer`` and reduced."""
+    """Pictures (B, 3, P, P) uint8 and landmarks (B, 478, 3), of which ``rig`` was made, mouths open; painted ``finer``
+    and reduced.
+    """
     side = images.shape[-1]
-    rig = Rig(landmarks, side, framing)
     fine = images
     if finer > 1:
         fine = functional.interpolate(images.float(), scale_factor=finer, mode="bicubic")
         fine = fine.round().clamp(0, 255).to(torch.uint8)
     puppets = Puppets(fine, rig)
-    puppets.gap = torch.full_like(
-        puppets.gap, LEAST_GAP
-    )  # what little shows of a mouth is painted over
-    theta = rig.own.clone()
-    theta[:, OPEN] = OPENED / THETA[OPEN].scale
+    puppets.gap.fill_(LEAST_GAP)  # what little shows of a mouth is painted over
     index = torch.arange(len(images), device=images.device)
-    scene = puppets.scene(index, theta, side * finer)
+    scene = puppets.scene(index, _opened(rig.own), side * finer)
     painted, _ = puppets.paint(scene, side * finer)
     away = scene.mouths.place - pixel_middles(side * finer, images.device)
     seen = scene.raster.triangle[:, None] >= 0  # the mesh leaves out a picture's corners
@@ -105,3 +106,10 @@ def _with_open_mouths(
     before = rig.pose(index, rig.own)[:, mesh.FACE]
     moved[:, mesh.FACE] += (scene.points[:, mesh.FACE] - before) * side
     return made, moved
+
+
+def _opened(theta: Tensor) -> Tensor:
+    """(B, 16): the same with an open mouth."""
+    wide = theta.clone()
+    wide[:, OPEN] = OPENED / THETA[OPEN].scale
+    return wide

@@ -13,10 +13,8 @@ from lia_live.puppet import mesh
 from lia_live.puppet.maps import continued_at_edges, resized
 from lia_live.puppet.mouth import MouthStyle, mouth_colour
 from lia_live.puppet.raster import Raster, rasterise
-from lia_live.puppet.rig import MOUTH_TUCK, Rig
+from lia_live.puppet.rig import LEAST_GAP, MOUTH_TUCK, Rig
 
-LEAST_GAP: Final = 0.004
-"""Eye distances, of lips that are closed."""
 CRACKS: Final = 2
 """Widest crack between lid and eyeball or lip and mouth that is closed, raster pixels."""
 
@@ -57,9 +55,8 @@ class Puppets:
         self.rig = rig
         self.shown = rig.own if shown is None else shown
         everybody = torch.arange(len(images), device=images.device) % len(rig)
-        self.gap = rig.opening(self.shown).clamp(
-            min=LEAST_GAP
-        )  # (K N,) between the lips in the picture, eye distances
+        # (K N,) between the lips in the picture, eye distances
+        self.gap = rig.opening(self.shown).clamp(min=LEAST_GAP)
         self._levels = _pyramid(images)
         # the texture is the portrait itself: a vertex's place in it
         self._uv = rig.rest[..., :2] if shown is None else rig.pose(everybody, shown)[..., :2]

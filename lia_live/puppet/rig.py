@@ -48,6 +48,8 @@ EYE_TUCK: Final = 0.018
 """How far their rims reach under the lids, so that no crack shows."""
 MOUTH_BACK: Final = 0.045
 """Teeth and tongue lie this far behind the lips."""
+LEAST_GAP: Final = 0.004
+"""Of lips that are closed, eye distances: ratios of gaps stay finite."""
 MOUTH_TUCK: Final = 0.035
 """How far the mouth's rim reaches under the lips."""
 CROWN_DEPTH: Final = 0.45
@@ -248,7 +250,7 @@ class Rig:
         self._scales = scales(device)
         upper, lower = frontal[:, list(mesh.LIP_UPPER), 1], frontal[:, list(mesh.LIP_LOWER), 1]
         gaps = (lower - upper).clamp(min=0)  # (N, 11)
-        self.gap = gaps[:, 4:7].mean(1).clamp(min=0.004)
+        self.gap = gaps[:, 4:7].mean(1).clamp(min=LEAST_GAP)
         go_up, go_down = (torch.from_numpy(a).to(device) for a in gestures.lip_rows())
         self._closing = UPPER_LIP_SHARE * gaps @ go_up.T - (1 - UPPER_LIP_SHARE) * gaps @ go_down.T
 

@@ -47,9 +47,7 @@ class Trial:
         picture = probe(model.config.size)
         there = model.encode_portrait(picture)
         expected = to_pixels(model.render(there, there.motion))
-        look = Look(
-            there.latent.cpu(), there.motion.cpu(), tuple(map_.cpu() for map_ in there.features)
-        )
+        look = there.to("cpu")
         alpha: Alpha = look.motion.float().numpy()
         crops = demo_crops(model.config.size, CROPS)
         codes: Alpha = model.encode_motion(to_tensor(crops, device)).float().cpu().numpy()

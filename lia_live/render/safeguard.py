@@ -68,8 +68,7 @@ class SafeguardedRenderer(Front):
         return self._gpu if self._retry_at is None or self._spare is None else self._spare
 
     def load_avatar(self, look: Look) -> LoadedAvatar:
-        there = Look(look.latent.cpu(), look.motion.cpu(), tuple(f.cpu() for f in look.features))
-        avatar = SafeAvatar(self, there)
+        avatar = SafeAvatar(self, look.to("cpu"))
         try:
             self._loaded(self._at_work, avatar)
         except Exception as error:

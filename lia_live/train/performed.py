@@ -23,8 +23,8 @@ class PerformedBatch:
     displacement: Tensor
     """(B, 2, R, R): x, y from a target pixel to its place in the source, fractions of the side."""
     valid: Tensor
-    """(B, 1, R, R): 1 where that place shows the same thing; 0 behind things and in mouths, but for teeth that a
-    photographed source shows."""
+    """(B, 1, R, R): 1 where that place shows the same thing; 0 behind things and in mouths, but for teeth that the
+    source shows, and on seams of lips and lids."""
     judged: Tensor
     """(B, 1, R, R): 1 where ``valid`` decides what the mask should be: there, in the painted part of mouths, and where
     lips or lids shut. 0 where something else may do as well: behind things (a neighbour, stretched), in a mouth that

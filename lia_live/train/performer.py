@@ -73,9 +73,8 @@ class Performer:
             else Puppets(images, Rig(landmarks, portraits.side))
         )
         self.rig = self._puppets.rig
-        self._second = len(self._puppets) - len(
-            self
-        )  # numbers of looks with open mouths begin there
+        # where the numbers of looks with open mouths begin
+        self._second = len(self._puppets) - len(self)
         self._inside = torch.from_numpy(mesh.mouth_triangles()).to(self.device)
         self._folds = self.rig.regions >= mesh.REGIONS.index("eyes")  # and the mouth
         generator = torch.Generator(self.device).manual_seed(1)
@@ -111,7 +110,7 @@ class Performer:
         target[:crossing] = torch.where(as_they_are, photographed, target[:crossing])
         target = torch.where(self._chosen(batch, config.same_pose, generator), source, target)
 
-        shut = self.rig.opening(target) < SHUT  # what people see then is the portrait itself
+        shut = self._shuts(target)  # what people see then is the portrait itself
         scene = self._scene(
             torch.cat([index + self._second, index + self._second * ~shut, other]),
             torch.cat([source, target, target[:crossing]]),
@@ -205,7 +204,7 @@ class Performer:
         valid = valid | teeth
         seen = self._folds[targets.triangle.clamp(min=0)] & (targets.triangle >= 0)
         torn = seams(displacement, valid) & seen[:, None]
-        shut = (self.rig.opening(scene.theta[rows]) < SHUT).view(-1, 1, 1, 1)
+        shut = self._shuts(scene.theta[rows]).view(-1, 1, 1, 1)
         torn = torn | (shut & (painted > 0.5))  # a slit between lips that nearly meet
         painted = painted * ~shut
         valid = valid & ~torn  # a dark line, as between lips and below lashes
@@ -232,6 +231,10 @@ class Performer:
         grid = (place * 2 - 1).permute(0, 2, 3, 1)
         there = functional.grid_sample(shows, grid, align_corners=False)
         return place - pixel_middles(place.shape[-1], self.device), (there > 0.5) & (down <= 1)
+
+    def _shuts(self, theta: Tensor) -> Tensor:
+        """(B,) bool: whether lips meet in theta (B, 16)."""
+        return self.rig.opening(theta) < SHUT
 
     def _chosen(self, batch: int, share: float, generator: torch.Generator) -> Tensor:
         """(B, 1) bool, true for ``share`` of the batch on average."""

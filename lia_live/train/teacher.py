@@ -20,11 +20,7 @@ from torch import Tensor, nn
 
 from lia_live.model import LIA, Direction
 from lia_live.model.layers import EqualConv2d, EqualLinear, all_of, exact
-from lia_live.puppet.theta import (
-    THETA,
-    TRACKED,
-    Y,
-)
+from lia_live.puppet.theta import THETA, TRACKED, Y
 
 LOWEST_Y = 1.8
 """A driver's head takes the avatar's down so far, in label units (0.16 eye distances before gains); it was trained to

@@ -11,9 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from lia_live.errors import ConfigError
-from lia_live.puppet.maps import continued_at_edges, pixel_middles, resized
+from lia_live.puppet.maps import pixel_middles
 from lia_live.puppet.mesh import LIP_LOWER, LIP_UPPER
-from lia_live.puppet.mouth import MouthStyle, mouth_colour
 from lia_live.puppet.raster import rasterise
 from lia_live.puppet.theta import (
     MIRROR_ORDER,
@@ -251,17 +250,6 @@ def test_places_beyond_the_edge_are_known_only_where_the_source_mirrors_there(re
         assert error[there].mean() < 0.2 * still[there].mean()
 
 
-def test_lids_do_not_blend_with_the_eye_that_they_hide() -> None:
-    """A map of places that is enlarged keeps its tears."""
-    places = torch.zeros(1, 2, 8, 8)
-    places[..., 4:, :] = 0.5
-    torn = resized(places, 16, torn=True)
-    assert set(torn.unique().tolist()) == {0.0, 0.5}
-    assert len(resized(places, 16).unique()) > 2
-    smooth = torch.linspace(0, 0.05, 8).expand(1, 2, 8, 8)
-    assert torch.equal(resized(smooth, 16, torn=True), resized(smooth, 16))
-
-
 def test_the_painted_inside_of_a_mouth_counts_more_than_its_lips() -> None:
     wide = MotionConfig(open_share=1.0, small_share=0.0)
     batch = stage(same_pose=0.0, motion=wide).pairs(index(9), seeded(), 128)
@@ -361,48 +349,9 @@ def test_the_flow_leads_to_the_teeth_of_an_opened_mouth(rests: float) -> None:
     assert error < 0.12 and error < 0.4 * plain
 
 
-def test_teeth_of_the_unseen_are_all_alike_and_leave_a_dark_gap() -> None:
-    light, flesh = torch.tensor([0.4, 0.8]), torch.tensor([[0.6, 0.4, 0.4], [0.8, 0.5, 0.5]])
-    style = MouthStyle.plain(light, flesh)
-    assert torch.equal(style.tooth[0], style.tooth[1])
-    assert style.upper[0] == style.upper[1] > 0
-    for gap in (0.06, 0.12, 0.3):
-        down = torch.linspace(0.02, 0.98, 25)
-        people = style.pick(torch.ones(25, dtype=torch.int64))
-        colour, lights = mouth_colour(torch.zeros(25), down, torch.full((25,), gap), people)
-        column, (teeth, tongue) = colour.mean(1), lights.T
-        assert 0 == teeth[-4:].max() == teeth.min() < 0.1 < teeth.max() <= 1
-        assert (column[teeth > 0.5] > 0.4).all()
-        assert (column[teeth == 0] < 0.35).all()
-        assert column[-4:].max() < 0.35, "dark above the lower lip"
-        assert (tongue.max() > 0.3) == (gap > 0.2), "a mouth that opens far shows the tongue"
-        assert (tongue + teeth).max() < 1
-        if gap > 0.1:
-            assert column[:12].max() > 0.45, "teeth below the upper one"
-
-
 def test_the_generator_decides_everything() -> None:
     performer = stage()
     first, again, other = (performer.pairs(index(4), seeded(s), 64) for s in (7, 7, 8))
     assert torch.equal(first.driver, again.driver)
     assert torch.equal(first.displacement, again.displacement)
     assert not torch.equal(first.driver, other.driver)
-
-
-def test_beyond_its_edges_a_portrait_goes_on_without_a_jump() -> None:
-    inside = torch.rand(1, 2, 9, 9, generator=seeded()) * 0.9 + 0.05
-    assert torch.allclose(continued_at_edges(inside), inside, atol=1e-6)
-    for turned, first in ((False, -0.2), (True, -0.015)):
-        x = torch.linspace(first, 1.2, 400).expand(8, 400)
-        line = torch.stack([x, torch.full_like(x, 0.4)])[None]
-        line = line.flip(1) if turned else line
-        found = continued_at_edges(line)
-        step = (found[..., 1:] - found[..., :-1]).abs().max()
-        assert step < 2 * 1.4 / 399, "no jump"
-        assert found.min() > 0 and found.max() < 1, "never where there is nothing"
-    above = torch.tensor([[0.3, 0.3, 0.3], [0.0, -0.03, -0.06]]).view(1, 2, 1, 3)
-    left = continued_at_edges(above)[0, 0, 0]
-    assert left.tolist() == pytest.approx([0.3, 0.2317, 0.002], abs=1e-4), "hair closes to a dome"
-    middle = torch.stack([torch.linspace(0.49, 0.51, 20), torch.full((20,), -0.06)])
-    beside = continued_at_edges(middle.view(1, 2, 1, 20))[0, 0, 0]
-    assert ((beside - 0.5).abs() > 0.45).all(), "no antenna on top of it"
