@@ -61,7 +61,7 @@ def expression_fields() -> dict[str, Array]:
     cheek = sum(_bump(at, (x, 0.45), 0.22) for x in (-0.5, 0.5))
     smile = np.zeros((COUNT, 3), np.float32)
     smile[:, 0] = 0.085 * lips * across
-    smile[:, 1] = -0.085 * lips * np.clip(side, 0, 1.2) ** 1.6 + 0.012 * lips - 0.035 * cheek
+    smile[:, 1] = -0.085 * corner_weight() + 0.012 * lips - 0.035 * cheek
     smile[:, 2] = 0.05 * lips * side - 0.03 * cheek
     fields["smile"] = smile
 
@@ -146,6 +146,12 @@ def lid_rows() -> tuple[Array, Array]:
         loop, rim = list(lid_loop(eye)), slice(EYEBALLS[eye].start, EYEBALLS[eye].start + 16)
         upper[eye, rim], lower[eye, rim] = upper[eye, loop], lower[eye, loop]
     return upper, lower
+
+
+def corner_weight() -> Array:
+    """(V,) how far each vertex goes up with the corners of the mouth: 1 there, 0 in the middle of the lips."""
+    across = np.abs(scaffold()[:, 0]) / 0.31
+    return np.asarray(_lip_influence() * np.clip(across, 0, 1.2) ** 1.6, np.float32)
 
 
 def jaw_weight() -> Array:

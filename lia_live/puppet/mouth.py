@@ -93,8 +93,7 @@ def mouth_colour(
     ``gap``: (M,) opening in the middle, eye distances; ``style``: of each pixel's person.
     """
     off_middle = across.abs().clamp(max=1)
-    arch = (1 - off_middle**2.2).clamp(min=0.02)
-    column = gap * arch  # opening here, eye distances
+    column = gap * arch(across)  # opening here, eye distances
     from_upper, from_lower = down * column, (1 - down) * column
 
     depth = (column / 0.25).clamp(max=1)
@@ -110,20 +109,30 @@ def mouth_colour(
     licked = TONGUE_SHARE * tongue * relief * brightness.clamp(max=1)
 
     # Teeth: two arcs that turn into the dark towards the corners, each tooth a little apart from the next. Lips that
-    # part a little show a dark line below the upper ones.
+    # part a little show a dark line.
     apart, rounded = _single_teeth(off_middle)
     light = (0.26 + 0.66 * style.light) * (1 - 0.6 * off_middle**2) * apart
     bend = 1 - 0.35 * off_middle**2
     length = torch.minimum(style.upper * bend, TEETH_SHARE * column) * rounded
     shown = _step(length - from_upper, 0.014) * (style.upper > 0)
     below_lip = 0.7 + 0.3 * (from_upper / 0.03).clamp(max=1)  # shadow of the lip
-    shown = shown * _step(column - 0.03, 0.03)
+    shown = shown * teeth_are_lit(column)
     colour = _blend(colour, style.tooth * (light * below_lip)[:, None], shown)
     lower = style.lower * bend * ((gap - 0.1) / 0.1).clamp(0, 1)
     below = _step(lower - from_lower, 0.014) * (lower > 0)
     colour = _blend(colour, style.tooth * (0.8 * light)[:, None], below)
     teeth = light * torch.lerp(shown * below_lip, torch.full_like(light, 0.8), below)
     return colour, torch.stack([teeth, licked * (1 - shown) * (1 - below)], 1)
+
+
+def arch(across: Tensor) -> Tensor:
+    """Share of a mouth's opening in the middle that it has at -1..1, corner to corner."""
+    return (1 - across.abs().clamp(max=1) ** 2.2).clamp(min=0.02)
+
+
+def teeth_are_lit(column: Tensor) -> Tensor:
+    """0 where lips are so near to each other (eye distances) that a dark line is all that is seen between, else 1."""
+    return _step(column - 0.03, 0.03)
 
 
 def _single_teeth(off_middle: Tensor) -> tuple[Tensor, Tensor]:

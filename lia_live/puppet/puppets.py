@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from lia_live.puppet import mesh
 from lia_live.puppet.maps import continued_at_edges, resized
-from lia_live.puppet.mouth import MouthStyle, mouth_colour
+from lia_live.puppet.mouth import MouthStyle, arch, mouth_colour, teeth_are_lit
 from lia_live.puppet.raster import Raster, rasterise
 from lia_live.puppet.rig import LEAST_GAP, MOUTH_TUCK, Rig
 
@@ -122,7 +122,8 @@ class Puppets:
         shows = ((own_gap - 0.03) / 0.04).clamp(0, 1)
         lip = 1 - MOUTH_TUCK / rims_apart(own_gap)  # the lower one's edge in the portrait
         fade = ((below - lip) / 0.14 + 1).clamp(0, 1) * ((ratio - 1) / 0.25).clamp(0, 1)
-        painted = inside * (1 - shows * (1 - fade))
+        column = self.rig.opening(theta).view(-1, 1, 1, 1) * arch(across)
+        painted = inside * (1 - shows * (1 - fade) * teeth_are_lit(column))
         place = maps[:, :2] + maps[:, 5:7] * below.clamp(0, 1)
         return Mouths(place, painted, inside, across, down)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from lia_live.model import labels
 from lia_live.model.config import Framing
 from lia_live.puppet import gestures, mesh
+from lia_live.puppet.own import own_brows, own_gaze, own_lips, own_smile
 from lia_live.puppet.theta import (
     BLINK_L,
     BROW,
@@ -42,6 +43,13 @@ LID_FRONT: Final = 0.25
 """How far it comes forward for each unit that it goes down: it must lie before the lower one."""
 UPPER_LIP_SHARE: Final = 0.3
 """How much of closing an open mouth the upper lip does."""
+LIP_EDGE: Final = 0.012
+"""The lips of an open mouth begin this far outside the landmarks, eye distances: what lies nearer may be teeth, which
+would be seen between closed lips."""
+WIDE_APART: Final = 0.06
+"""From this gap on, eye distances; lips that are nearer to each other begin nearer to their landmarks."""
+CORNERS_RISE: Final = 0.15
+"""Corners of a mouth that shuts go up by this share of its gap: a jaw that opens draws them down."""
 EYE_BACK: Final = 0.035
 """Eyeballs lie this far behind the lids, eye distances."""
 EYE_TUCK: Final = 0.018
@@ -99,6 +107,10 @@ class Rig:
         excess = (frontal[..., 2] - FLAT_FROM).clamp(min=0) * (1 - FLAT_BY)
         points = points.clone()
         points[..., 2] -= excess * self.size[:, None]
+        # (N, 11, 3) from the upper lip's edge to the lower one's
+        self._apart = frontal[:, list(mesh.LIP_LOWER)] - frontal[:, list(mesh.LIP_UPPER)]
+        self.gap = self._apart[:, 4:7, 1].clamp(min=0).mean(1).clamp(min=LEAST_GAP)  # (N,)
+        self._lip_edge = LIP_EDGE * (self.gap / WIDE_APART).clamp(max=1)
         self.rest = self._rest(points, eyes)  # (N, V, 3)
         self._measure(frontal)
 
@@ -139,14 +151,15 @@ class Rig:
             ],
             1,
         )
-        out = (amounts @ self._fields).view(len(index), mesh.COUNT, 3)
-        down = (1 - gap / own_gap).clamp(min=0)[:, None] * self._closing[index]  # (B, V)
+        out: Tensor = (amounts @ self._fields).view(len(index), mesh.COUNT, 3)
+        shutting = (1 - gap / own_gap).clamp(min=0)
+        out = out + shutting[:, None, None] * self._closing[index]
         aperture = OPEN_APERTURE * (1 - raw[:, BLINK_L : BLINK_L + 2]) / self.aperture[index]
         shut = 1 - aperture  # (B, 2), negative: wider than the portrait's own
         amount = torch.where(
             self._is_eyeball, shut.clamp(max=0)[:, :, None], shut[:, :, None]
         )  # (B, 2, V)
-        down = down + (amount * self._lids[index]).sum(1)
+        down = (amount * self._lids[index]).sum(1)  # (B, V)
         # Lids that shut: the last half of the way, the upper one goes on over the lower one.
         late = _late(raw[:, BLINK_L : BLINK_L + 2]) - _late(
             self._own_raw[index, BLINK_L : BLINK_L + 2]
@@ -161,7 +174,10 @@ class Rig:
         rest = points.new_zeros(points.shape[0], mesh.COUNT, 3)
         rest[:, mesh.FACE] = points[:, :468]
         back = EYE_BACK * self.size[:, None]
-        lips = points[:, list(mesh.lip_loop())]
+        around = list(mesh.lip_loop())
+        lips = points[:, around]
+        rest[:, around] = self._tucked(lips, self._lip_edge[:, None, None])
+        rest[:, [around[0], around[10]]] = lips[:, [0, 10]]  # the corners stay
         rest[:, mesh.MOUTH] = self._tucked(lips, MOUTH_TUCK)
         corners = [mesh.MOUTH.start, mesh.MOUTH.start + 10]  # not outwards: skin recedes there
         rest[:, corners] = lips[:, [0, 10]]
@@ -191,7 +207,7 @@ class Rig:
         rest[:, mesh.OUTER] = self._outer(points, eyes)
         return rest
 
-    def _tucked(self, loop: Tensor, by: float) -> Tensor:
+    def _tucked(self, loop: Tensor, by: float | Tensor) -> Tensor:
         """A closed line (N, K, 3) moved outwards in the picture by so many eye distances."""
         ahead, behind = loop.roll(-1, 1), loop.roll(1, 1)
         along = ahead[..., :2] - behind[..., :2]
@@ -248,12 +264,7 @@ class Rig:
         """The portraits' own theta, and displacements that depend on their own lips and lids."""
         device = frontal.device
         self._scales = scales(device)
-        upper, lower = frontal[:, list(mesh.LIP_UPPER), 1], frontal[:, list(mesh.LIP_LOWER), 1]
-        gaps = (lower - upper).clamp(min=0)  # (N, 11)
-        self.gap = gaps[:, 4:7].mean(1).clamp(min=LEAST_GAP)
-        go_up, go_down = (torch.from_numpy(a).to(device) for a in gestures.lip_rows())
-        self._closing = UPPER_LIP_SHARE * gaps @ go_up.T - (1 - UPPER_LIP_SHARE) * gaps @ go_down.T
-
+        self._closing = self._lips_shut()
         lid_up, lid_down = (torch.from_numpy(a).to(device) for a in gestures.lid_rows())
         apertures, lids, upper_lids = [], [], []
         for eye in (0, 1):
@@ -302,6 +313,18 @@ class Rig:
             own_lips(frontal, self.gap) / self._scales[[SMILE, PUCKER]]
         )
 
+    def _lips_shut(self) -> Tensor:
+        """(N, V, 3): what brings lips together, in depth too, or those that look up or down would not meet."""
+        device = self._apart.device
+        way = self._apart * self._apart.new_tensor([0.0, 1.0, 1.0])  # (N, 11, 3)
+        way[..., 1] = way[..., 1].clamp(min=0)
+        way[:, 1:10, 1] += 2 * self._lip_edge[:, None]  # from edge to edge of the skin
+        go_up, go_down = (torch.from_numpy(a).to(device) for a in gestures.lip_rows())
+        shut: Tensor = UPPER_LIP_SHARE * (go_up @ way) - (1 - UPPER_LIP_SHARE) * (go_down @ way)
+        rise = torch.from_numpy(gestures.corner_weight()).to(device)
+        shut[..., 1] -= CORNERS_RISE * self.gap[:, None] * rise
+        return shut
+
 
 def _late(closure: Tensor) -> Tensor:
     """0 up to a half-shut lid, 1 where it is shut."""
@@ -320,52 +343,6 @@ def rotations(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
     one = torch.ones_like(sy)
     around = torch.stack([cr, -sr, zero, sr, cr, zero, zero, zero, one], 1).view(-1, 3, 3)
     return around @ tilted
-
-
-def own_smile(frontal: Tensor) -> Tensor:
-    """(N,) gestures of smile in the portraits, from the width of the mouth and its corners' height."""
-    width = frontal[:, 291, 0] - frontal[:, 61, 0]
-    lift = (
-        frontal[:, 0, 1] - (frontal[:, 61, 1] + frontal[:, 291, 1]) / 2
-    )  # corners over the upper lip
-    return (0.7 * (width - 0.585) / 0.17 + 0.3 * (lift + 0.055) / 0.08).clamp(-0.4, 1.2)
-
-
-def own_lips(frontal: Tensor, gap: Tensor) -> Tensor:
-    """(N, 2) gestures of smile and of pucker, about -0.1 to 1.2 and 0 to 1, from the width of the mouth alone.
-
-    ``frontal``: (N, 478, 3), ``gap`` between the lips: (N,), eye distances. In the terms of ``model.labels``: a mouth
-    that narrows puckers.
-    """
-    rest, whole = labels.MOUTH
-    width = frontal[:, 291, 0] - frontal[:, 61, 0] + labels.NARROWING * gap
-    smile = (width - rest) / whole
-    beyond = (labels.RELAXED - smile).clamp(min=0) * whole / labels.PUCKER_NARROWS
-    return torch.stack([smile.clamp(min=labels.RELAXED), beyond], 1)
-
-
-def own_brows(frontal: Tensor) -> Tensor:
-    """(N, 2) gestures of raised brows and of raised inner ends, about -1 to 1, in the terms of ``model.labels``.
-
-    ``frontal``: (N, 478, 3) in eye distances.
-    """
-
-    def height(places: tuple[int, ...]) -> Tensor:
-        return -frontal[:, list(places), 1].mean(1)
-
-    raised = height(labels.BROWS) - height(labels.EYES_INNER)
-    inner = height(labels.BROWS_INNER) - height(labels.BROWS_BESIDE)
-    both = zip((raised, inner), (labels.BROW_RAISE, labels.BROW_INNER), strict=True)
-    return torch.stack([(measure - rest) / whole for measure, (rest, whole) in both], 1)
-
-
-def own_gaze(frontal: Tensor) -> Tensor:
-    """(N, 2) where the irises stand between the lids' corners, eye distances."""
-    offsets = []
-    for eye, corners in enumerate(((33, 133), (263, 362))):
-        middle = (frontal[:, corners[0], :2] + frontal[:, corners[1], :2]) / 2
-        offsets.append(frontal[:, mesh.IRIS[eye], :2] - middle)
-    return (offsets[0] + offsets[1]) / 2 + frontal.new_tensor([0.0, 0.02])
 
 
 def _basis(points: Tensor) -> Tensor:

@@ -32,6 +32,10 @@ from lia_live.puppet.theta import (
 
 PARTED: Final = (0.02, 0.16)
 """Gaps between lips that only part, eye distances."""
+WIDE: Final = 2.0
+"""How much further than others do wide samples turn, nod, tilt and shift."""
+NODS: Final = 1.35
+"""They nod beyond the label's range by so much: finished networks are turned up (``schedule.Gains``)."""
 MAX_TURN_DEG: Final = 33.0
 """A sampled yaw is at most this far from the portrait's own, degrees."""
 
@@ -44,6 +48,9 @@ class MotionConfig:
     """Multiplies the spread of yaw, pitch, roll, x, y and scale; 0 to 1.5. Late training: 0.75."""
     aside_share: float = 0.0
     """Share of samples that shift 1.7 times as far and turn 0.4 times as much: a shift is no turn."""
+    wide_share: float = 0.0
+    """Share of samples whose pose is ``WIDE`` times as far from neutral: people who look about, at the ends of what the
+    network will be asked for."""
     open_share: float = 0.5
     """Share of samples with an open mouth."""
     small_share: float = 0.0
@@ -56,9 +63,9 @@ class MotionConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.pose <= 1.5:
             raise ConfigError(f"motion.pose must be in [0, 1.5], got {self.pose}")
-        for name in ("aside_share", "open_share", "small_share", "blink_share", "own_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"motion.{name} must be in [0, 1], got {getattr(self, name)}")
+        for name, value in vars(self).items():
+            if name != "pose" and not 0 <= value <= 1:
+                raise ConfigError(f"motion.{name} must be in [0, 1], got {value}")
 
 
 def sample_theta(
@@ -74,13 +81,11 @@ def sample_theta(
     def uniform(*shape: int) -> Tensor:
         return torch.rand(batch, *shape, generator=generator, device=device)
 
-    low, high = limits(device)
     theta = normal(16)
     theta[:, :6] *= config.pose
     aside = (uniform() < config.aside_share)[:, None]
     theta[:, X : Y + 1] *= torch.where(aside, 1.7, 1.0)
     theta[:, YAW : PITCH + 1] *= torch.where(aside, 0.4, 1.0)
-    theta = within_reach(theta, own)
 
     # An open mouth, else the portrait's own, else a shut one.
     shut = torch.where(uniform() < config.own_share, own[:, OPEN], 0.08 * uniform())
@@ -112,6 +117,12 @@ def sample_theta(
     theta[:, BLINK_L : BLINK_R + 1] = torch.where(
         closing[:, None] & one_eye, torch.maximum(each, lids), lids
     )
+    looks_about = uniform() < config.wide_share
+    theta[:, : Y + 1] *= torch.where(looks_about, WIDE, 1.0)[:, None]
+    theta = within_reach(theta, own)
+    low, high = (end.repeat(batch, 1) for end in limits(device))
+    for end in (low, high):
+        end[:, PITCH] *= torch.where(looks_about, NODS, 1.0)
     return torch.minimum(torch.maximum(theta, low), high)
 
 

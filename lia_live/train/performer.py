@@ -25,6 +25,10 @@ from lia_live.train.portraits import Portraits
 INSIDE_WEIGHT: Final = 6.0
 """How much more than the rest of the mouth its inside counts, painted or a portrait's own teeth: few pixels, and
 nothing else teaches them."""
+SEAM_WEIGHT: Final = 2.0
+"""The same for the line between lips that shut. What counts more is drawn broader than it is by a network that errs in
+where it lies; shut lids, whose lashes the portrait shows, would be smudges: their line counts as eyes do."""
+EYES, MOUTH = (mesh.REGIONS.index(name) for name in ("eyes", "mouth"))
 SHUT: Final = 0.02
 """Lips that are nearer to each other, eye distances, show nothing of what is behind them."""
 
@@ -39,6 +43,8 @@ class PerformerConfig:
     """Share of those whose driver performs what the other portrait shows of itself; 0 to 1."""
     same_pose: float = 0.12
     """Share of pairs whose target is the source's own performance: teaches sharp copying; 0 to 1."""
+    rest_target: float = 0.0
+    """Share of pairs whose target is the portrait as it was photographed; 0 to 1."""
     rest_source: float = 0.3
     """Share of pairs whose source is the portrait as it was photographed, or with its mouth opened; 0 to 1."""
     mirror: float = 0.5
@@ -76,7 +82,6 @@ class Performer:
         # where the numbers of looks with open mouths begin
         self._second = len(self._puppets) - len(self)
         self._inside = torch.from_numpy(mesh.mouth_triangles()).to(self.device)
-        self._folds = self.rig.regions >= mesh.REGIONS.index("eyes")  # and the mouth
         generator = torch.Generator(self.device).manual_seed(1)
         strangers = MouthStyle.drawn(*self._puppets.complexion, generator)
         self._puppets.styles = self._puppets.styles.and_then(strangers)
@@ -109,6 +114,7 @@ class Performer:
         as_they_are = self._chosen(crossing, config.rest_driver, generator)
         target[:crossing] = torch.where(as_they_are, photographed, target[:crossing])
         target = torch.where(self._chosen(batch, config.same_pose, generator), source, target)
+        target = torch.where(self._chosen(batch, config.rest_target, generator), own, target)
 
         shut = self._shuts(target)  # what people see then is the portrait itself
         scene = self._scene(
@@ -202,13 +208,16 @@ class Performer:
         teeth = seen & (inside > 0.5) & (painted < 0.05)
         displacement = torch.where(teeth, to_teeth, displacement)
         valid = valid | teeth
-        seen = self._folds[targets.triangle.clamp(min=0)] & (targets.triangle >= 0)
-        torn = seams(displacement, valid) & seen[:, None]
+        region = torch.where(
+            targets.triangle >= 0, self.rig.regions[targets.triangle.clamp(min=0)], -1
+        )[:, None]
+        torn = seams(displacement, valid) & ((region == EYES) | (region == MOUTH))
         shut = self._shuts(scene.theta[rows]).view(-1, 1, 1, 1)
         torn = torn | (shut & (painted > 0.5))  # a slit between lips that nearly meet
         painted = painted * ~shut
         valid = valid & ~torn  # a dark line, as between lips and below lashes
-        counts = 1 + (INSIDE_WEIGHT - 1) * torch.maximum(painted, (teeth | torn).float())
+        lips = (SEAM_WEIGHT - 1) * (torn & (region == MOUTH))
+        counts = 1 + ((INSIDE_WEIGHT - 1) * torch.maximum(painted, teeth.float())).maximum(lips)
         weights = region_weights(targets, self.rig.regions) * counts
         weights = weights / weights.mean((2, 3), keepdim=True)
         judged = torch.maximum(painted, (valid | torn).float())

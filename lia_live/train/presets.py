@@ -23,6 +23,21 @@ _VARIED: Final = PerformerConfig(
     motion=MotionConfig(aside_share=0.35, open_share=0.65, small_share=0.6, blink_share=0.55),
 )
 """Everything that faces in a call do, and what is hard of it more often."""
+_CALLS: Final = PerformerConfig(
+    rest_source=0.8,
+    rest_target=0.08,
+    rest_driver=0.25,
+    same_pose=0.08,
+    motion=MotionConfig(
+        aside_share=0.35,
+        wide_share=0.3,
+        open_share=0.6,
+        small_share=0.65,
+        blink_share=0.5,
+        own_share=0.4,
+    ),
+)
+"""What avatars are asked for: mostly from the picture that they were made of, to the ends of what heads do."""
 _FILLED: Final = LossWeights(flow=0.4, mask=2.0, teeth=4.0, tongue=4.0, coarser=4.0)
 """The last level passes the source's own colours, the two below paint teeth and tongue."""
 
@@ -125,11 +140,10 @@ def longer(scale: float = 1.0) -> TrainConfig:
                 region_share=1.0,
                 clips=0.15,
                 clip_pairs=ClipPairsConfig(),
-                performer=replace(
-                    _VARIED, rest_source=0.5, motion=replace(_VARIED.motion, own_share=0.4)
-                ),
+                registered=True,
+                performer=_CALLS,
                 raster=256,
-                losses=replace(_FILLED, perceptual=0.3),
+                losses=replace(_FILLED, mask=4.0, teeth=6.0, perceptual=0.4),
             ),
         ),
         colours="filled",
@@ -150,24 +164,14 @@ def finish(scale: float = 1.0) -> TrainConfig:
     For what is wrong in the picture and not in its motion, mouths above all; for who has no GPU.
     """
     whole = longer(scale)
-    performer = replace(
-        _VARIED,
-        rest_source=0.8,
-        same_pose=0.1,
-        motion=MotionConfig(
-            aside_share=0.45, open_share=0.6, small_share=0.65, blink_share=0.5, own_share=0.4
-        ),
-    )
     stage = replace(
         whole.stages[-1],
         joint_steps=_steps(2600, scale),
         batch=8,
         encoder="held",
-        registered=True,
         learning_rate=2e-3,
         heads_rate=1.0,
         clips=0.05,
-        performer=performer,
         losses=replace(_FILLED, mask=6.0, teeth=8.0, motion=0.0, free=0.0),
     )
     sharpened = replace(

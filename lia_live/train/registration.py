@@ -7,7 +7,6 @@ looks like is therefore judged between the network's own lips, and where the lip
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Final
 
 import torch
@@ -53,7 +52,7 @@ def registered(pairs: Pairs, raw: Tensor) -> Pairs:
     maps = ("valid", "judged", "within", "teeth", "tongue", "weights")
     stacked = torch.cat([getattr(pairs, name) for name in maps], 1)
     moved |= zip(maps, _moved(stacked, move, "bilinear").split(1, 1), strict=True)
-    return dataclasses.replace(pairs, **moved)
+    return Pairs(**(pairs.tensors() | moved))
 
 
 def _moved(maps: Tensor, move: Tensor, mode: str) -> Tensor:

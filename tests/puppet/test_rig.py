@@ -14,6 +14,8 @@ from lia_live.puppet.mesh import (
     EYEBALLS,
     LID_LOWER,
     LID_UPPER,
+    LIP_LOWER,
+    LIP_UPPER,
     OUTER,
     RING,
 )
@@ -39,7 +41,7 @@ from lia_live.puppet.theta import (
 )
 from lia_live.train.teacher import ALPHA_GAIN, label_directions
 from tests.doubles import PlainShape
-from tests.train.faces import SIDE, drawn_portraits
+from tests.train.faces import SIDE, drawn_portraits, talking_portraits
 
 
 def drawn_rig() -> Rig:
@@ -146,6 +148,48 @@ def test_the_skin_of_lids_begins_beyond_the_lashes() -> None:
     assert landmark - rig.rest[0, top, 1] == pytest.approx(0.012 * 0.34, rel=0.15)
     corner = LID_UPPER[0][0]
     assert torch.allclose(rig.rest[0, corner, :2], portraits.landmarks[0, corner, :2] / SIDE)
+
+
+def talking() -> tuple[Rig, torch.Tensor, torch.Tensor]:
+    """Portraits with open mouths: vertices as they are, and with lips shut, looking up."""
+    rig = Rig(talking_portraits().landmarks, SIDE)
+    theta = rig.own.clone()
+    theta[:, OPEN] = 0.0
+    theta[:, PITCH] = -15 / scales()[PITCH]
+    numbers = torch.arange(3)
+    return rig, rig.pose(numbers, rig.own), rig.pose(numbers, theta)
+
+
+def test_lips_that_shut_meet_also_seen_from_below() -> None:
+    _, own, shut = talking()
+    apart = [
+        (points[:, list(LIP_LOWER[1:-1]), 1] - points[:, list(LIP_UPPER[1:-1]), 1]) / 0.34
+        for points in (own, shut)
+    ]
+    assert apart[0].mean() > 0.12
+    assert apart[1].abs().max() < 0.012
+
+
+def test_lips_of_an_open_mouth_begin_beyond_its_teeth() -> None:
+    beyond = []
+    for gap in (0.18, 0.03):  # of nearly closed ones, not so far
+        landmarks = talking_portraits(gap).landmarks
+        rest = Rig(landmarks, SIDE).rest
+        landmarks = landmarks / SIDE
+        beyond.append((landmarks[:, LIP_UPPER[5], 1] - rest[:, LIP_UPPER[5], 1]) / 0.34)
+        corner = LIP_UPPER[0]
+        assert torch.allclose(rest[:, corner, :2], landmarks[:, corner, :2])
+    assert torch.allclose(beyond[0], torch.full((3,), 0.012), rtol=0.15)
+    assert (beyond[1] < 0.75 * beyond[0]).all()
+
+
+def test_corners_of_a_mouth_that_shuts_go_up() -> None:
+    rig, _, _ = talking()
+    shut = rig.own.clone()
+    shut[:, OPEN] = 0.0
+    moved = (rig.pose(torch.arange(3), shut) - rig.pose(torch.arange(3), rig.own))[:, [61, 291], 1]
+    gap = rig.gap * 0.34
+    assert (moved < -0.1 * gap[:, None]).all()
 
 
 def test_eyes_that_are_nearly_shut_on_the_photograph_stay_so() -> None:

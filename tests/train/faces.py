@@ -7,8 +7,9 @@ from dataclasses import replace
 import torch
 from torch.nn import functional
 
-from lia_live.puppet.mesh import LIP_LOWER, PIVOT, median_face
-from lia_live.puppet.rig import rotations
+from lia_live.puppet.mesh import FACE, LIP_LOWER, PIVOT, median_face
+from lia_live.puppet.rig import Rig, rotations
+from lia_live.puppet.theta import OPEN, THETA
 from lia_live.train.portraits import Portraits
 
 SIDE = 160
@@ -43,4 +44,15 @@ def smiling_portraits() -> Portraits:
     lips = list(LIP_LOWER[1:-1])
     landmarks[:, lips, 1] -= 0.05 * 0.34 * SIDE
     landmarks[1, lips, 1] += 0.12 * 0.34 * SIDE
+    return replace(portraits, landmarks=landmarks)
+
+
+def talking_portraits(gap: float = 0.18) -> Portraits:
+    """The same with open mouths, lips so many eye distances apart."""
+    portraits = drawn_portraits()
+    rig = Rig(portraits.landmarks, SIDE)
+    theta = rig.own.clone()
+    theta[:, OPEN] = gap / THETA[OPEN].scale
+    landmarks = portraits.landmarks.clone()
+    landmarks[:, FACE] = rig.pose(torch.arange(len(theta)), theta)[:, FACE] * SIDE
     return replace(portraits, landmarks=landmarks)

@@ -27,7 +27,7 @@ from lia_live.puppet.theta import (
 from lia_live.train.light import LightConfig
 from lia_live.train.motion import MAX_TURN_DEG, MotionConfig
 from lia_live.train.performer import Performer, PerformerConfig
-from tests.train.faces import drawn_portraits, smiling_portraits
+from tests.train.faces import drawn_portraits, smiling_portraits, talking_portraits
 
 DARK = LightConfig(shared=0.0, driver=0.0)
 
@@ -155,6 +155,36 @@ def test_teeth_that_the_portrait_shows_are_copied() -> None:
     assert batch.displacement.abs().max() < 0.4 / 64, "less than half a pixel"
 
 
+def test_a_slit_between_lips_is_dark_and_shows_no_teeth() -> None:
+    performer = Performer(talking_portraits())
+    theta = performer.rig.own[:1].repeat(3, 1)
+    theta[:, OPEN] *= torch.tensor([1.0, 0.18, 0.09])
+    mouths = performer._scene(torch.zeros(3, dtype=torch.int64), theta, 512).mouths
+    middle = (mouths.inside > 0.9) & (mouths.across.abs() < 0.3)
+    painted = [float(mouths.painted[row][middle[row]].mean()) for row in range(3)]
+    assert painted[0] < 0.05 < 0.95 < painted[2]
+    assert painted == sorted(painted)
+
+
+def test_the_line_of_shut_lids_counts_as_the_eye_does_and_that_of_lips_more() -> None:
+    shut = MotionConfig(open_share=0.0, own_share=0.0, blink_share=1.0)
+    config = PerformerConfig(rest_source=1.0, same_pose=0.0, mirror=0.0, motion=shut)
+    performer = Performer(smiling_portraits(), config=config, opened=True)
+    batch = performer.pairs(torch.arange(12) % 3, seeded(), 128, 128)
+    line = (batch.judged > 0.5) & (batch.valid < 0.5) & (batch.within < 0.5)
+    rest = batch.weights.amin((1, 2, 3), keepdim=True)
+    counts = (batch.weights / rest).expand_as(line)[line]
+    assert set(counts.round().tolist()) == {10.0, 20.0}
+
+
+def test_the_photograph_itself_can_be_asked_for() -> None:
+    config = PerformerConfig(rest_target=1.0, cross_identity=0.0, mirror=0.0)
+    performer = Performer(smiling_portraits(), config=config)
+    batch = performer.pairs(torch.arange(3), seeded(), 64)
+    own = {tuple(row) for row in performer.rig.own.tolist()}
+    assert {tuple(row) for row in batch.theta_target.tolist()} == own
+
+
 def test_shares_outside_0_to_1_are_refused() -> None:
     with pytest.raises(ConfigError, match="cross_identity"):
         PerformerConfig(cross_identity=1.5)
@@ -233,10 +263,11 @@ def smiling() -> Performer:
 def test_places_beyond_the_edge_are_known_only_where_the_source_mirrors_there(rests: float) -> None:
     """A source that performs has moved what it mirrors: there nothing tells the place."""
     performer = stage(rest_source=rests, same_pose=0.0, mirror=0.0, cross_identity=0.0, light=DARK)
-    many = performer.pairs(torch.arange(24) % 3, seeded(5), 128, 128)
+    one = torch.zeros(24, dtype=torch.int64)
+    many = performer.pairs(one, seeded(5), 128, 128)
     place = many.displacement + pixel_middles(128)
-    target = performer.rig.pose(torch.arange(24) % 3, many.theta_target)
-    source = performer.rig.pose(torch.arange(24) % 3, many.theta_source)
+    target = performer.rig.pose(one, many.theta_target)
+    source = performer.rig.pose(one, many.theta_source)
     seen = rasterise(target, performer.rig.triangles, 128).interpolate(source)[:, :2]
     outside = ((seen < -0.01) | (seen > 1.01)).any(1, keepdim=True)
     assert outside.float().mean() > 0.005

@@ -11,6 +11,7 @@ from lia_live.puppet.theta import (
     BLINK_R,
     NAMES,
     OPEN,
+    PITCH,
     THETA,
     YAW,
     X,
@@ -18,6 +19,7 @@ from lia_live.puppet.theta import (
 )
 from lia_live.train.motion import (
     MAX_TURN_DEG,
+    NODS,
     PARTED,
     MotionConfig,
     sample_theta,
@@ -58,6 +60,19 @@ def test_shifts_that_are_no_turns_can_be_asked_for() -> None:
     plain, aside = many(), many(MotionConfig(aside_share=1.0))
     assert aside[:, X].std() > 1.4 * plain[:, X].std()
     assert aside[:, YAW].std() == pytest.approx(0.4 * float(plain[:, YAW].std()), rel=0.1)
+
+
+def test_people_who_look_about_can_be_asked_for() -> None:
+    plain, wide = many(), many(MotionConfig(wide_share=1.0))
+    _, high = limits()
+    for control in (YAW, PITCH, X):
+        ends = [
+            (sample[:, control].abs() > 0.9 * high[control]).float().mean()
+            for sample in (plain, wide)
+        ]
+        assert ends[1] > 5 * ends[0] and ends[1] > 0.08
+    assert wide[:, PITCH].max() > 1.2 * high[PITCH]
+    assert (wide <= high * torch.where(torch.arange(16) == PITCH, NODS, 1.0)).all()
 
 
 def test_nobody_turns_further_than_there_are_cheeks_to_show() -> None:
