@@ -91,6 +91,10 @@ AT_REST = np.array([0.0, 0.0, 0.0, 0.0, 0.55])
 TOLERANCE = np.array([12.0, 20.0, 12.0, 0.2, 0.2])
 """... and how far from it each may be to count 0.6. Pitch is lenient: few cameras stand at eye level, and
 a constant tilt cancels out in relative transfer."""
+OPENING, WIDTH = 3, 4
+"""Indices of the mouth's in those. Whose closed mouth is narrower has that width at rest."""
+CLOSED = 0.1
+"""A mouth that is less open counts as closed."""
 EYES = 5
 """Index of the mean eye opening, behind those five."""
 EYE_RATIO = (0.55, 0.85)
@@ -165,12 +169,21 @@ class NeutralSearch:
         shapes = np.stack(self._shapes)  # (n, 6)
         known = np.isfinite(shapes).all(axis=1)
         seen = np.nan_to_num(shapes)
-        calm = np.exp(-0.5 * (((seen[:, :EYES] - AT_REST) / TOLERANCE) ** 2).sum(axis=1))
+        at_rest = self._at_rest(shapes[known])
+        calm = np.exp(-0.5 * (((seen[:, :EYES] - at_rest) / TOLERANCE) ** 2).sum(axis=1))
         if np.isfinite(self._avatar).all():
             gap = (seen[:, :EYES] - self._avatar[:EYES]) / TOLERANCE
             calm += LIKENESS_WEIGHT * (np.exp(-0.25 * (gap**2).sum(axis=1)) - calm)
         score: Vector = np.where(known, self._eyes(seen[:, EYES]) * calm, self._by_code())
         return score
+
+    def _at_rest(self, shapes: Vector) -> Vector:
+        """``AT_REST`` of this person, from (n, 6) measures: nobody holds narrow lips for long, but many a smile."""
+        at_rest = AT_REST.copy()
+        closed = shapes[shapes[:, OPENING] < CLOSED, WIDTH]
+        if len(closed):
+            at_rest[WIDTH] = min(at_rest[WIDTH], float(np.median(closed)))
+        return at_rest
 
     def _eyes(self, opening: Vector) -> Vector:
         """0 shut to 1 open."""

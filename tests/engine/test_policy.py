@@ -152,6 +152,19 @@ def test_the_neutral_is_the_frontal_open_eyed_closed_mouthed_moment() -> None:
     np.testing.assert_allclose(moved.step(code(5.0), FRONTAL, 3.6), REST, atol=1e-3)
 
 
+@pytest.mark.parametrize("often, seldom, taken", [(0.46, 0.55, 1.0), (0.74, 0.55, 2.0)])
+def test_lips_that_are_narrow_most_of_the_time_are_so_at_rest_but_a_smile_is_none(
+    often: float, seldom: float, taken: float
+) -> None:
+    """Code 1 at the usual width, 2 at the one that is seldom, 3 while the mouth is open."""
+    samples = [(code(1.0), PlainShape(mouth_width=often))] * 12
+    samples += [(code(2.0), PlainShape(mouth_width=seldom))] * 5
+    samples += [(code(3.0), PlainShape(mouth_width=0.5, mouth_open=0.5))] * 9
+    moved = policy()
+    moved.learn_neutral(samples)
+    np.testing.assert_allclose(moved.step(code(taken), FRONTAL, 0.0), REST, atol=1e-6)
+
+
 def test_of_two_good_moments_the_one_like_the_avatar_is_taken() -> None:
     avatar = PlainShape(yaw=9, mouth_open=0.1)
     moved = MotionPolicy(RAW, LABELLED, REST, avatar)
