@@ -84,6 +84,16 @@ def lip_loop() -> tuple[int, ...]:
     return LIP_UPPER + LIP_LOWER[-2:0:-1]
 
 
+@lru_cache
+def way_round(loop: tuple[int, ...]) -> float:
+    """1 for landmarks that go round clockwise in the picture, -1 for others.
+
+    In the median face: closed lips may cross each other, and then their own way round is any.
+    """
+    x, y = median_face()[list(loop), :2].T
+    return float(np.sign((x * np.roll(y, -1) - np.roll(x, -1) * y).sum()))
+
+
 @lru_cache(maxsize=1)
 def triangles() -> Index:
     """(T, 3) vertex numbers; orientation means nothing, depth decides what is seen."""

@@ -174,21 +174,20 @@ class Rig:
         rest = points.new_zeros(points.shape[0], mesh.COUNT, 3)
         rest[:, mesh.FACE] = points[:, :468]
         back = EYE_BACK * self.size[:, None]
-        around = list(mesh.lip_loop())
-        lips = points[:, around]
-        rest[:, around] = self._tucked(lips, self._lip_edge[:, None, None])
-        rest[:, [around[0], around[10]]] = lips[:, [0, 10]]  # the corners stay
-        rest[:, mesh.MOUTH] = self._tucked(lips, MOUTH_TUCK)
-        corners = [mesh.MOUTH.start, mesh.MOUTH.start + 10]  # not outwards: skin recedes there
-        rest[:, corners] = lips[:, [0, 10]]
+        lips = mesh.lip_loop()
+        rest[:, list(lips)] = self._tucked(points, lips, self._lip_edge[:, None, None])
+        rest[:, mesh.MOUTH] = self._tucked(points, lips, MOUTH_TUCK)
+        corners = points[:, [lips[0], lips[10]]]
+        rest[:, [lips[0], lips[10]]] = corners  # they stay
+        rest[:, [mesh.MOUTH.start, mesh.MOUTH.start + 10]] = corners  # skin recedes there
         rest[:, mesh.MOUTH, 2] += MOUTH_BACK * self.size[:, None]
         for eye, ball in enumerate(mesh.EYEBALLS):
             first = mesh.IRIS[eye]
-            loop = list(mesh.lid_loop(eye))
-            lids = points[:, loop]
-            rest[:, loop] = self._tucked(lids, LID_EDGE)
-            rest[:, [loop[0], loop[8]]] = lids[:, [0, 8]]  # the corners stay
-            rim = self._tucked(lids, EYE_TUCK)
+            lids = mesh.lid_loop(eye)
+            rest[:, list(lids)] = self._tucked(points, lids, LID_EDGE)
+            for corner in (lids[0], lids[8]):  # they stay
+                rest[:, corner] = points[:, corner]
+            rim = self._tucked(points, lids, EYE_TUCK)
             centre = points[:, first : first + 1]
             radius = (points[:, first + 1 : first + 5, :2] - centre[..., :2]).norm(dim=2).mean(1)
             spoke = rim - centre
@@ -207,16 +206,12 @@ class Rig:
         rest[:, mesh.OUTER] = self._outer(points, eyes)
         return rest
 
-    def _tucked(self, loop: Tensor, by: float | Tensor) -> Tensor:
-        """A closed line (N, K, 3) moved outwards in the picture by so many eye distances."""
-        ahead, behind = loop.roll(-1, 1), loop.roll(1, 1)
-        along = ahead[..., :2] - behind[..., :2]
-        outward = torch.stack([along[..., 1], -along[..., 0]], 2)
+    def _tucked(self, points: Tensor, around: tuple[int, ...], by: float | Tensor) -> Tensor:
+        """The closed line (N, K, 3) through those landmarks, moved outwards in the picture by so many eye distances."""
+        loop = points[:, list(around)]
+        along = (loop.roll(-1, 1) - loop.roll(1, 1))[..., :2]
+        outward = mesh.way_round(around) * torch.stack([along[..., 1], -along[..., 0]], 2)
         outward = outward / outward.norm(dim=2, keepdim=True).clamp(min=1e-6)
-        spoke = loop[..., :2] - loop[..., :2].mean(1, keepdim=True)
-        outward = (
-            outward * (outward * spoke).sum((1, 2), keepdim=True).sign()
-        )  # whichever way round
         moved = loop.clone()
         moved[..., :2] += outward * by * self.size[:, None, None]
         return moved

@@ -16,7 +16,7 @@ from lia_live.puppet.puppets import Puppets
 from lia_live.puppet.rig import Rig
 from lia_live.puppet.theta import OPEN
 from tests.evaluate.crops import astronaut, hopper
-from tests.train.faces import smiling_portraits
+from tests.train.faces import SIDE, smiling_portraits
 
 
 def gap(landmarks: np.ndarray) -> float:
@@ -146,3 +146,18 @@ def test_who_has_opened_a_mouth_can_close_it_again(puppets: Puppets, made: Puppe
     away, _ = made.paint(made.scene(index + 3, made.shown[index + 3], 160), 160)
     lower = scene.mouths.place[:, 1:].expand_as(back) > 0.55
     assert (back - there).abs()[lower].mean() < 0.25 * (away - there).abs()[lower].mean()
+
+
+def test_lips_that_cross_open_like_others() -> None:
+    """Landmarks of a mouth pressed shut: the lower lip's edge lies above the upper one's."""
+    portraits = smiling_portraits()
+    pressed = portraits.landmarks.clone()
+    pressed[0, list(LIP_LOWER[1:-1]), 1] = pressed[0, list(LIP_UPPER[1:-1]), 1] - 0.02 * 0.34 * SIDE
+    looks = opened(portraits.images[:1], pressed[:1])
+    theta = looks.shown[1:]
+    mouths = looks.scene(torch.tensor([1]), theta, 256).mouths
+    middle = (mouths.inside > 0.9) & (mouths.across.abs() < 0.2)
+    down = mouths.down[0, 0][middle[0, 0]]
+    rows = middle[0, 0].nonzero()[:, 0].float()
+    assert len(rows) > 60
+    assert torch.corrcoef(torch.stack([rows, down]))[0, 1] > 0.95, "down is downwards"
