@@ -152,7 +152,7 @@ def test_lips_that_cross_open_like_others() -> None:
     """Landmarks of a mouth pressed shut: the lower lip's edge lies above the upper one's."""
     portraits = smiling_portraits()
     pressed = portraits.landmarks.clone()
-    pressed[0, list(LIP_LOWER[1:-1]), 1] = pressed[0, list(LIP_UPPER[1:-1]), 1] - 0.02 * 0.34 * SIDE
+    pressed[0, list(LIP_LOWER[1:-1]), 1] = pressed[0, list(LIP_UPPER[1:-1]), 1] - 0.06 * 0.34 * SIDE
     looks = opened(portraits.images[:1], pressed[:1])
     theta = looks.shown[1:]
     mouths = looks.scene(torch.tensor([1]), theta, 256).mouths
