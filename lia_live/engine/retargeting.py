@@ -31,7 +31,7 @@ AT_REST: Final = 0.15
 """A mouth that is busy by a smaller share than this rests: trackers tremble."""
 SMILES: Final = 0.6
 """Gestures of smile with which a driver, even one who shows teeth, makes the avatar keep its own."""
-GIVEN_UP: Final = 0.65
+GIVEN_UP: Final = 0.85
 """How much of its smile an avatar gives up. Lips that stand open close wholly."""
 BUSY_S, CALM_S = 0.12, 1.2
 """Time constants with which it gives its own expression up and takes it back: words have gaps."""

@@ -119,10 +119,7 @@ def continued(scale: float = 1.0) -> TrainConfig:
 
 
 def longer(scale: float = 1.0) -> TrainConfig:
-    """Finished weights trained on for eight minutes of an H100 (37 ms a step): for ``--base``.
-
-    10,300 steps of it came before ``finish`` in the shipped weights.
-    """
+    """Finished weights trained on for eight minutes of an H200 (37 ms a step): for ``--base``."""
     return TrainConfig(
         model=SHAPE,
         stages=(
