@@ -67,7 +67,7 @@ class Avatar:
         ``image``: a file, or (H, W, 3) uint8 RGB. ``face``: which one, from 1, largest first; None: the largest.
         ``carry``: the avatar takes a copy of ``model`` with it, rounded to float16 before it encodes, so that a
         saved and loaded avatar is the same to the last bit. ``keep_mouth``: a closed mouth is encoded as it is, and
-        not opened first with teeth in it (``look_of``).
+        not opened first with teeth in it, and so is hair that the upper edge cuts off (``look_of``).
         Raises ``MediaError`` for what is no picture, ``AvatarError`` for one without a usable face and
         ``WeightsError`` for a model to carry whose numbers do not fit float16.
         """

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lia_live.avatar import Avatar
+from lia_live.avatar.headroom import with_headroom
 from lia_live.avatar.look import look_of
 from lia_live.model import LIA, Direction, Look
 from lia_live.puppet.opening import open_mouth
@@ -41,7 +42,8 @@ def test_a_closed_mouth_is_encoded_open_and_stays_closed_at_rest(
     model = named(scale, neutral)
     avatar = Avatar.from_image(hopper(), model)
     assert avatar.face_landmarks is not None
-    opened, _, by = open_mouth(avatar.crop, avatar.face_landmarks, model.config.framing)
+    picture = with_headroom(avatar.crop, avatar.face_landmarks)
+    opened, _, by = open_mouth(picture, avatar.face_landmarks, model.config.framing)
     assert not np.array_equal(opened, avatar.crop), "what people see of it stays as it is"
     assert shows(avatar.look, model.encode_portrait(opened))
     expected = model.encode_portrait(avatar.crop).motion
@@ -54,10 +56,14 @@ def test_a_closed_mouth_is_encoded_open_and_stays_closed_at_rest(
 
 
 @torch.no_grad()
-def test_an_open_mouth_is_encoded_as_it_is() -> None:
+def test_an_open_mouth_is_encoded_as_it_is_below_a_dome_of_hair() -> None:
     model = named()
     avatar = Avatar.from_image(astronaut(), model)
-    assert shows(avatar.look, model.encode_portrait(avatar.crop))
+    assert avatar.face_landmarks is not None
+    picture = with_headroom(avatar.crop, avatar.face_landmarks)
+    assert picture is not avatar.crop
+    assert shows(avatar.look, model.encode_portrait(picture))
+    assert torch.equal(avatar.look.motion, model.encode_portrait(avatar.crop).motion)
 
 
 @torch.no_grad()
