@@ -76,7 +76,7 @@ def test_training_changes_every_part(data: Data, tmp_path: Path) -> None:
 
 def test_a_short_run_gets_better_at_one_batch(data: Data, tmp_path: Path) -> None:
     """The loop as a whole descends what it says it descends."""
-    stage = replace(STAGE, joint_steps=60, batch=8, single_steps=0, oracle=(1.0, 1.0))
+    stage = replace(STAGE, joint_steps=120, batch=8, single_steps=0, oracle=(1.0, 1.0))
     run = opened(config(stage, window=16), data, tmp_path, every=0)
     run.train()
     told = [values["loss"] for values in figures(run).values()]
