@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from lia_live.frame import Pixels
 
-ROOM: Final = 0.015
+ROOM: Final = 0.008
 """Above the middle of the hair, share of the picture's side ..."""
-DOME: Final = 0.03
+DOME: Final = 0.015
 """... and how much more at its sides, where it is cut off over ``BROAD`` or more."""
 BROAD: Final = 0.34
 BESIDE: Final = 0.14
