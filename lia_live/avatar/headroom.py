@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lia_live.frame import Pixels
+from lia_live.puppet.mesh import smooth_step
 
 ROOM: Final = 0.008
 """Above the middle of the hair, share of the picture's side ..."""
@@ -72,7 +73,8 @@ def with_headroom(picture: Pixels, landmarks: NDArray[np.float32]) -> Pixels:
     if above < 0.03 * side:
         return picture
     corner, reach = round(0.1 * side), round(0.12 * side)
-    hair = _Colours.of(image[: max(above // 2, 8), max(place - half, 0) : place + half])
+    crown = image[: max(above // 2, 8), max(place - half, 0) : place + half]
+    hair = _Colours.of(crown)
     backgrounds = [
         _Colours.of(image[:reach, part]) for part in (slice(corner), slice(-corner, None))
     ]
@@ -81,7 +83,7 @@ def with_headroom(picture: Pixels, landmarks: NDArray[np.float32]) -> Pixels:
         away: Floats = np.minimum(*(one.away(pixels) for one in backgrounds)) - hair.away(pixels)
         return away
 
-    if np.median(unlike(image[: above // 2, max(place - half, 0) : place + half])) < UNLIKE:
+    if np.median(unlike(crown)) < UNLIKE:
         return picture
     cut = unlike(image[: max(round(EDGE * side), 1)].mean(0)) > 0
     if cut[max(place - 4, 0) : place + 5].mean() < 0.5:
@@ -113,8 +115,7 @@ def _closed(picture: Pixels, first: int, last: int, hair: NDArray[np.bool_]) -> 
     near = cv2.dilate(hair.astype(np.float32), np.ones((7, 7), np.float32))
     near = cv2.GaussianBlur(near, (0, 0), 1.0)
     near[:, first : last + 1] = 1
-    share = np.clip((room - down) / SOFT_PX + 0.5, 0, 1)
-    share = (share * share * (3 - 2 * share) * near)[..., None]
+    share = (smooth_step((room - down) / SOFT_PX + 0.5) * near)[..., None]
     top = picture[:rows].astype(np.float64)
     beside = [
         np.median(part, 1) for part in (top[:, max(left - 8, 0) : left + 1], top[:, right:][:, :9])

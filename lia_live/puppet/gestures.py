@@ -148,6 +148,7 @@ def lid_rows() -> tuple[Array, Array]:
     return upper, lower
 
 
+@lru_cache(maxsize=1)
 def corner_weight() -> Array:
     """(V,) how far each vertex goes up with the corners of the mouth: 1 there, 0 in the middle of the lips."""
     across = np.abs(scaffold()[:, 0]) / 0.31

@@ -178,11 +178,11 @@ def test_levels_below_the_top_learn_where_mouths_are_painted(
 @pytest.mark.parametrize("weight", [0.0, 1.0])
 def test_the_last_level_shows_lips_where_teeth_are_painted(weight: float) -> None:
     """Whether it does is for the weight of teeth to say."""
-    batch = wide_open(64)
-    raws = [raw_of(batch, side) for side in (16, 32, 64)]
-    stage = replace(ALL, size=64, losses=replace(ALL.losses, teeth=weight, tongue=0.0))
+    batch = wide_open(128)
+    raws = [raw_of(batch, side) for side in (32, 64, 128)]
+    stage = replace(ALL, size=128, losses=replace(ALL.losses, teeth=weight, tongue=0.0))
     teeth = (batch.teeth > 0.3) & (batch.valid == 0) & (batch.judged > 0)
-    assert teeth.sum() > 10
+    assert teeth.sum() > 20
     raws[-1][:, 2] = 0.0
     raws[-1].requires_grad_()
     out = Rendered(batch.target, batch.target[..., ::2, ::2], raws, *torch.zeros(2, 6, 20))
