@@ -15,11 +15,12 @@ from typing import Final
 import matplotlib
 import numpy as np
 import skimage.data
-import torch
 from PIL import Image, ImageDraw
 
 from lia_live.avatar import Avatar
-from lia_live.model import load_model, to_pixels
+from lia_live.avatar.mouths import Mouths
+from lia_live.evaluate.transfer import posed
+from lia_live.model import load_model
 from lia_live.puppet.theta import THETA
 
 SETTINGS: Final = (
@@ -56,16 +57,15 @@ def main() -> None:
     hopper = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
     rows = []
     for picture in (skimage.data.astronaut(), np.asarray(Image.open(hopper).convert("RGB"))):
-        look = Avatar.from_image(picture, model).look
-        alpha = look.motion.repeat(len(SETTINGS), 1)
+        avatar = Avatar.from_image(picture, model)
+        codes = avatar.look.motion.repeat(len(SETTINGS), 1).numpy()
         for row, (_, changes) in enumerate(SETTINGS):
             for name, change in changes.items():
                 control = next(one for one in THETA if one.name == name)
                 one_label = model.directions[places[name]].scale
-                alpha[row, places[name]] += change / control.scale * one_label
-        with torch.inference_mode():
-            frames = torch.cat([model.render(look, one[None]) for one in alpha])
-        rows.append([Image.fromarray(frame).resize((SIDE, SIDE)) for frame in to_pixels(frames)])
+                codes[row, places[name]] += change / control.scale * one_label
+        frames = posed(model, Mouths(avatar.look, avatar.mouths, model.directions), codes)
+        rows.append([Image.fromarray(frame).resize((SIDE, SIDE)) for frame in frames])
     lines = len(SETTINGS) // ACROSS * len(rows)
     sheet = Image.new("RGB", (ACROSS * SIDE, lines * (SIDE + 16)), "white")
     pen = ImageDraw.Draw(sheet)

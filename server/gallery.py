@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -128,10 +128,7 @@ class Gallery:
 
     def _prepare(self, entry: Entry) -> PreparedAvatar:
         network = self._networks.of(entry.avatar)
-        made = prepare(entry.avatar, network, self._shape_of)
-        named = PreparedAvatar(
-            entry.name, made.network, made.loaded, made.rest, made.shape, made.picture
-        )
+        named = replace(prepare(entry.avatar, network, self._shape_of), name=entry.name)
         with self._lock:
             if entry.address in self._entries:
                 self._ready[entry.address] = named

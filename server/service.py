@@ -264,6 +264,6 @@ class RenderService:
         renderer = avatar.network.renderer
         try:
             renderer.encode_motion(avatar.picture[None])
-            renderer.render([avatar.loaded], avatar.rest[None])
+            renderer.render([avatar.loaded[avatar.mouths.own]], avatar.rest[None])
         except Exception as error:
             log.error("warming up failed: %s: %s", type(error).__name__, error)

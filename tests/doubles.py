@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lia_live.avatar.mouths import Mouth
 from lia_live.errors import DeviceError
 from lia_live.frame import Box, Crop, Face, Frame, Pixels
 from lia_live.model.config import LIAConfig
@@ -211,6 +212,7 @@ class ScriptedAvatar:
     face_landmarks: NDArray[np.float32] | None = None
     network: Any = None
     fingerprint: str = "shared"
+    mouths: tuple[Mouth, ...] = ()
 
 
 def scripted_avatar(

@@ -11,10 +11,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lia_live.avatar.bundle import header_of, layout, read_bundle, read_carrying, write_bundle
+from lia_live.avatar.bundle import (
+    LOOK,
+    MOUTHS_BY,
+    header_of,
+    mouth_key,
+    read_bundle,
+    read_carrying,
+    write_bundle,
+)
 from lia_live.avatar.consent import ANSWERS, Consent, is_consent
 from lia_live.avatar.label import Label, tidy_name
-from lia_live.avatar.look import look_of
+from lia_live.avatar.look import looks_of
+from lia_live.avatar.mouths import Mouth
 from lia_live.avatar.picture import decode_picture
 from lia_live.avatar.portrait import portrait
 from lia_live.errors import AvatarError, ConfigError
@@ -30,7 +39,7 @@ class Avatar:
     name: str
     """For lists and buttons: the picture's file name without its ending."""
     look: Look
-    """Encoded once; batch 1, float32, CPU."""
+    """Encoded once, as it is; batch 1, float32, CPU."""
     crop: Pixels
     """(S, S, 3) uint8 RGB: the portrait in the model's framing."""
     thumbnail: Pixels
@@ -45,6 +54,8 @@ class Avatar:
     """That model's configuration, JSON."""
     consent: Consent | None = None
     """Whose portrait it is; None: not answered yet."""
+    mouths: tuple[Mouth, ...] = ()
+    """The same with its lips apart in other ways, features in float16; none where the network opens no mouth."""
     notes: tuple[str, ...] = ()
     """One-line remarks from building; not stored."""
     network: LIA | None = field(default=None, repr=False)
@@ -66,8 +77,8 @@ class Avatar:
 
         ``image``: a file, or (H, W, 3) uint8 RGB. ``face``: which one, from 1, largest first; None: the largest.
         ``carry``: the avatar takes a copy of ``model`` with it, rounded to float16 before it encodes, so that a
-        saved and loaded avatar is the same to the last bit. ``keep_mouth``: a closed mouth is encoded as it is, and
-        not opened first with teeth in it, and so is hair that the upper edge cuts off (``look_of``).
+        saved and loaded avatar is the same to the last bit. ``keep_mouth``: the picture is encoded as it is and
+        once only, without mouths that the mesh moves, or hair closed below the upper edge (``looks_of``).
         Raises ``MediaError`` for what is no picture, ``AvatarError`` for one without a usable face and
         ``WeightsError`` for a model to carry whose numbers do not fit float16.
         """
@@ -87,20 +98,17 @@ class Avatar:
         device = next(model.parameters()).device
         if carry:
             model = rounded(model).to(device)
-        look = look_of(model, cut.crop, None if keep_mouth else cut.landmarks)
+        look, mouths = looks_of(model, cut.crop, None if keep_mouth else cut.landmarks)
         return cls(
             name=tidy_name(called),
-            look=Look(
-                latent=look.latent.float().cpu(),
-                motion=look.motion.float().cpu(),
-                features=tuple(level.float().cpu() for level in look.features),
-            ),
+            look=_kept(look),
             crop=cut.crop,
             thumbnail=cut.thumbnail,
             face_landmarks=cut.landmarks,
             fingerprint=model.fingerprint,
             model_name=model.name,
             model_config=json.dumps(asdict(model.config), sort_keys=True),
+            mouths=tuple(Mouth(m.by, _kept(m.look, torch.float16)) for m in mouths),
             notes=notes + cut.notes,
             network=model.cpu() if carry else None,
         )
@@ -110,14 +118,16 @@ class Avatar:
 
         Raises ``StorageError``; no half bundle is left behind.
         """
-        tensors = {
-            "look.latent": self.look.latent,
-            "look.motion": self.look.motion,
-            "crop": torch.tensor(self.crop),
-            "thumbnail": torch.tensor(self.thumbnail),
+        tensors = {"crop": torch.tensor(self.crop), "thumbnail": torch.tensor(self.thumbnail)}
+        looks = {LOOK: self.look} | {
+            mouth_key(number): mouth.look for number, mouth in enumerate(self.mouths)
         }
-        for level, feature in enumerate(self.look.features):
-            tensors[f"look.features.{level}"] = feature
+        for key, look in looks.items():
+            tensors |= {key + "latent": look.latent, key + "motion": look.motion}
+            for level, feature in enumerate(look.features):
+                tensors[f"{key}features.{level}"] = feature
+        if self.mouths:
+            tensors[MOUTHS_BY] = torch.tensor([mouth.by for mouth in self.mouths])
         if self.face_landmarks is not None:
             tensors["landmarks"] = torch.tensor(self.face_landmarks)
         label = Label(
@@ -128,6 +138,7 @@ class Avatar:
             consent=self.consent,
             created_by=_created_by(),
             network=None if self.network is None else header_of(self.network),
+            mouths=bool(self.mouths),
         )
         write_bundle(path, label, tensors, self.network)
 
@@ -151,14 +162,19 @@ class Avatar:
             config = model.config
             label, tensors = read_bundle(path, config, model.fingerprint, model.name)
         landmarks = tensors.get("landmarks")
-        levels = sum(key.startswith("look.features.") for key in layout(config, landmarks=False))
+        levels = len(config.resolutions())
+
+        def look(key: str) -> Look:
+            return Look(
+                latent=tensors[key + "latent"],
+                motion=tensors[key + "motion"],
+                features=tuple(tensors[f"{key}features.{level}"] for level in range(levels)),
+            )
+
+        ways = tensors[MOUTHS_BY].tolist() if label.mouths else []
         return cls(
             name=label.name,
-            look=Look(
-                latent=tensors["look.latent"],
-                motion=tensors["look.motion"],
-                features=tuple(tensors[f"look.features.{level}"] for level in range(levels)),
-            ),
+            look=look(LOOK),
             crop=tensors["crop"].numpy(),
             thumbnail=tensors["thumbnail"].numpy(),
             face_landmarks=None if landmarks is None else landmarks.numpy(),
@@ -166,6 +182,7 @@ class Avatar:
             model_name=label.model,
             model_config=label.config,
             consent=label.consent,
+            mouths=tuple(Mouth(by, look(mouth_key(number))) for number, by in enumerate(ways)),
             network=network,
         )
 
@@ -174,6 +191,12 @@ class Avatar:
         if not is_consent(answer):
             raise ConfigError(f"consent must be one of {', '.join(ANSWERS)}, got {answer!r}")
         return replace(self, consent=answer)
+
+
+def _kept(look: Look, dtype: torch.dtype = torch.float32) -> Look:
+    """As an avatar keeps it: float32 but for the features, CPU."""
+    features = tuple(level.to(dtype).cpu() for level in look.features)
+    return Look(look.latent.float().cpu(), look.motion.float().cpu(), features)
 
 
 def _created_by() -> str:

@@ -1,7 +1,8 @@
 """The file an avatar is kept in: one safetensors file, checked to the last key before anything is used.
 
 Tensors: ``look.latent``, ``look.motion``, ``look.features.0`` ... (coarse to fine), ``crop``, ``thumbnail`` and,
-for framings with a face, ``landmarks``. Metadata: what made it, for which model, whose portrait it is.
+for framings with a face, ``landmarks``. Where the mouth has other looks, ``mouths.by`` and, as of the look,
+``mouths.0.latent`` ... (features in float16). Metadata: what made it, for which model, whose portrait it is.
 A bundle may carry a network of its own: ``network.<key of its state_dict>`` in float16 and, in the metadata, the
 header of a weights file under ``network.``. Then it needs no other weights, and no other could show it.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -33,20 +34,38 @@ from lia_live.model.weights_file import (
     take_tensors,
     write_atomically,
 )
+from lia_live.puppet.lips import GAPS
+
+LOOK: Final = "look."
+"""What the names of an avatar's own look begin with."""
+MOUTHS: Final = len(GAPS) - 1
+"""Other looks of its mouth, where there are any."""
+MOUTHS_BY: Final = "mouths.by"
 
 
-def layout(config: LIAConfig, *, landmarks: bool) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+def mouth_key(number: int) -> str:
+    """What the names of such a look begin with."""
+    return f"mouths.{number}."
+
+
+def layout(
+    config: LIAConfig, *, landmarks: bool, mouths: bool
+) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
     """Every tensor of a bundle for ``config`` but a network's: name -> (dtype, shape)."""
     size = config.size
     tensors: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {
-        "look.latent": (torch.float32, (1, config.latent_dim)),
-        "look.motion": (torch.float32, (1, config.motion_dim)),
         "crop": (torch.uint8, (size, size, 3)),
         "thumbnail": (torch.uint8, (THUMBNAIL, THUMBNAIL, 3)),
     }
-    for level, side in enumerate(config.resolutions()):
-        shape = (1, config.channels(side), side, side)
-        tensors[f"look.features.{level}"] = (torch.float32, shape)
+    for look in (LOOK, *(mouth_key(number) for number in range(MOUTHS if mouths else 0))):
+        tensors[look + "latent"] = (torch.float32, (1, config.latent_dim))
+        tensors[look + "motion"] = (torch.float32, (1, config.motion_dim))
+        for level, side in enumerate(config.resolutions()):
+            shape = (1, config.channels(side), side, side)
+            dtype = torch.float32 if look == LOOK else torch.float16
+            tensors[f"{look}features.{level}"] = (dtype, shape)
+    if mouths:
+        tensors[MOUTHS_BY] = (torch.float32, (MOUTHS,))
     if landmarks:
         tensors["landmarks"] = (torch.float32, (478, 3))
     return tensors
@@ -116,7 +135,7 @@ def read_network(path: str | Path) -> LIA | None:
 
 
 def _read_look(path: str | Path, config: LIAConfig, label: Label) -> dict[str, Tensor]:
-    expected = layout(config, landmarks=config.framing.kind == "face")
+    expected = _expected(config, label)
     _check_size(path, expected, label)
     try:
         with safe_open(path, framework="pt") as file:
@@ -146,7 +165,7 @@ def _read_network(path: str | Path, label: Label) -> LIA:
     header = label.network
     assert header is not None  # asked by whoever calls
     config = header.config
-    _check_size(path, layout(config, landmarks=config.framing.kind == "face"), label)
+    _check_size(path, _expected(config, label), label)
     try:
         with safe_open(path, framework="pt") as file:
             network, tensors = take_tensors(file, header, NETWORK, stored=("F16",))
@@ -161,6 +180,10 @@ def _read_network(path: str | Path, label: Label) -> LIA:
             f"{path}: the network in it is not the one the avatar was made with", REMAKE
         )
     return network
+
+
+def _expected(config: LIAConfig, label: Label) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+    return layout(config, landmarks=config.framing.kind == "face", mouths=label.mouths)
 
 
 def _of_network(key: str, label: Label) -> bool:

@@ -15,10 +15,9 @@ from lia_live.model.header import Header
 from lia_live.model.weights_file import skeleton
 
 FORMAT: Final = "lia-live avatar"
-VERSION: Final = 1
-"""Of a bundle that needs the weights it was made with."""
-CARRYING: Final = 2
-"""Of one that carries a network of its own; programs that know only version 1 refuse it by that number."""
+VERSIONS: Final = {"1": (False, False), "2": (True, False), "3": (False, True), "4": (True, True)}
+"""Of bundles: whether one carries a network of its own or needs the weights it was made with, and whether its mouth has
+other looks. Older programs refuse what they do not know by its number."""
 NETWORK: Final = "network."
 """What the names of that network's tensors and labels begin with."""
 MAX_HEADER: Final = 2**20
@@ -48,11 +47,14 @@ class Label:
     """Program and version."""
     network: Header | None = None
     """Of the network that the bundle carries; None: it needs the weights it was made with."""
+    mouths: bool = False
+    """Its mouth has other looks."""
 
     @property
     def version(self) -> int:
         """Of the bundle's format."""
-        return VERSION if self.network is None else CARRYING
+        parts = self.network is not None, self.mouths
+        return next(int(number) for number, has in VERSIONS.items() if has == parts)
 
     def to_metadata(self) -> dict[str, str]:
         """The text that goes into the file."""
@@ -165,7 +167,7 @@ def _label(path: Path, header: object) -> Label:
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         raise AvatarError(f"{path} is not an avatar bundle", REBUILD)
     fields = {key: value for key, value in metadata.items() if isinstance(value, str)}
-    carries = _carries(path, fields.get("version", ""), fields)
+    carries, mouths = _parts(path, fields.get("version", ""), fields)
     wanted = {*_LABELS, *(NETWORK + key for key in _NETWORK_LABELS if carries)}
     if set(fields) != wanted or set(metadata) != wanted:
         raise AvatarError(f"{path} has missing or unknown labels", REBUILD)
@@ -180,21 +182,25 @@ def _label(path: Path, header: object) -> Label:
         consent=consent,
         created_by=tidy_name(fields["created_by"]),
         network=_header(path, fields) if carries else None,
+        mouths=mouths,
     )
 
 
-def _carries(path: Path, version: str, fields: Mapping[str, str]) -> bool:
-    """Whether a bundle of that version carries a network. Raises ``AvatarError`` where it cannot be read."""
-    known = {str(VERSION): False, str(CARRYING): True}
-    if version not in known:
-        newer = version.isdecimal() and int(version[:9]) > CARRYING
+def _parts(path: Path, version: str, fields: Mapping[str, str]) -> tuple[bool, bool]:
+    """Whether a bundle of that version carries a network, and looks of its mouth. Raises ``AvatarError`` where it
+    cannot be read.
+    """
+    if version not in VERSIONS:
+        last = max(map(int, VERSIONS))
+        newer = version.isdecimal() and int(version[:9]) > last
         raise AvatarError(
-            f"{path} has bundle version {tidy_name(version)[:9]}, this program reads 1 and 2",
+            f"{path} has bundle version {tidy_name(version)[:9]}, this program reads 1 to {last}",
             "update lia-live" if newer else REBUILD,
         )
-    if known[version] and not any(key.startswith(NETWORK) for key in fields):
+    carries, mouths = VERSIONS[version]
+    if carries and not any(key.startswith(NETWORK) for key in fields):
         raise AvatarError(f"{path} has bundle version {version}, but carries no network", REMAKE)
-    return known[version]
+    return carries, mouths
 
 
 def _header(path: Path, fields: Mapping[str, str]) -> Header:

@@ -24,7 +24,7 @@ def _add_build(parser: Parser) -> None:
         "--keep-mouth",
         action="store_true",
         default=False,
-        help="paint no teeth into a closed mouth, close no hair: for masks, statues, drawings",
+        help="encode it as it is: no other lips, no teeth, no hair closed; for masks, statues, drawings",
     )
     add_consent_flag(parser)
     add_model_flags(parser)

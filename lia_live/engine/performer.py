@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lia_live.avatar.mouths import Mouths
 from lia_live.engine.neutral import HeadShape
 from lia_live.engine.observer import Observation, ShapeOf
 from lia_live.engine.policy import Codes, MotionPolicy, PolicyConfig, Sample
@@ -27,8 +28,10 @@ class PreparedAvatar:
     name: str
     network: LiveNetwork
     """The one that shows it."""
-    loaded: LoadedAvatar
-    """The renderer's own form of it."""
+    mouths: Mouths
+    """Which of its looks shows a motion."""
+    loaded: tuple[LoadedAvatar, ...]
+    """These, in the renderer's own form."""
     rest: NDArray[np.float32]
     """(M,) its own motion code."""
     shape: HeadShape | None
@@ -53,11 +56,13 @@ def prepare(avatar: Avatar, network: LiveNetwork, shape_of: ShapeOf | None) -> P
     """Load an avatar into its network's renderer. Any thread."""
     landmarks = avatar.face_landmarks
     shape = shape_of(landmarks) if landmarks is not None and shape_of is not None else None
+    mouths = Mouths(avatar.look, avatar.mouths, network.directions)
     rest = avatar.look.motion[0].detach().float().cpu().numpy()
     return PreparedAvatar(
         name=avatar.name,
         network=network,
-        loaded=network.renderer.load_avatar(avatar.look),
+        mouths=mouths,
+        loaded=tuple(network.renderer.load_avatar(mouths.look(n)) for n in range(len(mouths))),
         rest=np.array(rest, dtype=np.float32),
         shape=shape,
         picture=avatar.crop,
@@ -69,6 +74,7 @@ class Performer:
 
     def __init__(self, avatar: PreparedAvatar, config: PolicyConfig) -> None:
         self._avatar = avatar
+        self._look: int | None = None
         self.policy = MotionPolicy(config, avatar.network.directions, avatar.rest, avatar.shape)
 
     @property
@@ -82,6 +88,7 @@ class Performer:
         ``neutral``: for an avatar of another network, what that makes of the frames the neutral was found in.
         """
         before, self._avatar = self._avatar, avatar
+        self._look = None
         if avatar.network is before.network:
             self.policy.set_rest(avatar.rest, avatar.shape)
         else:
@@ -93,6 +100,12 @@ class Performer:
         if observation is None:
             return self.policy.step(None, None, now)
         return self.policy.step(observation.alpha, observation.shape, observation.captured_at)
+
+    def shown(self, code: Codes) -> tuple[LoadedAvatar, Codes]:
+        """Which look of the avatar shows a code (M,), and what it must be told. Looks take turns: in order of time."""
+        mouths = self._avatar.mouths
+        self._look = mouths.showing(code, self._look)
+        return self._avatar.loaded[self._look], mouths.told(code, self._look)
 
     def render(self, code: Codes, captured_at: float | None) -> AvatarPicture:
         """The avatar in that pose. Raises ``ValueError`` when the renderer's answer is not one picture."""
@@ -109,8 +122,8 @@ def render_together(
     """
     avatars = [performer.avatar for performer, _, _ in poses]
     renderer = avatars[0].network.renderer
-    codes = np.stack([code for _, code, _ in poses])
-    pictures = renderer.render([avatar.loaded for avatar in avatars], codes)
+    looks, codes = zip(*(performer.shown(code) for performer, code, _ in poses), strict=True)
+    pictures = renderer.render(looks, np.stack(codes))
     size = renderer.config.size
     expected = (len(poses), size, size, 3)
     if np.shape(pictures) != expected or pictures.dtype != np.uint8:

@@ -37,6 +37,9 @@ BUSY_S, CALM_S = 0.12, 1.2
 """Time constants with which it gives its own expression up and takes it back: words have gaps."""
 LEAST_LID_WAY: Final = 0.35
 """A driver's lids go at least this share of an ordinary eye's way: eyes that look shut at rest do not flutter."""
+WINKS: Final = (0.25, 0.55)
+"""Lids whose shares of their way differ by less shut as one: trackers read the far eye of a turned head worse than the
+near one. From the second on, each goes its own way."""
 WIDEST_EYE: Final = 0.45
 """Gap of lids over the eye's width; a picture in which more is measured was measured wrongly."""
 
@@ -48,6 +51,21 @@ class _Mouth(NamedTuple):
     """Between the lips, eye distances."""
     smile: float
     """Gestures."""
+
+
+class _Lid(NamedTuple):
+    """One eye of driver and avatar."""
+
+    place: int
+    """In the code."""
+    scale: float
+    """Of the code, for a closure of 1."""
+    way: float
+    """Of the driver's lid, from its neutral until it is shut; closure."""
+    own: float
+    """The avatar's gap, over the eye's width; NaN if nobody knows."""
+    goes: float
+    """How far the driver's goes, closure."""
 
 
 class Retargeting:
@@ -170,18 +188,37 @@ class Retargeting:
 
         Left and right of a direction are the picture's, of a shape the person's own.
         """
-        for name, own in (
-            ("blink left", avatar.eye_open_right),
-            ("blink right", avatar.eye_open_left),
-        ):
-            if name in self._at and np.isfinite(own):
-                place, _ = self._at[name]
-                if motion[place] > 0:  # eyes that open wider have no end to their way
-                    way = max(1 - self._read(neutral, name), LEAST_LID_WAY)
-                    motion[place] *= min(max(own, LIDS[0]), WIDEST_EYE) / LIDS[1] / way
+        lids = [
+            _Lid(
+                *self._at[name],
+                max(1 - self._read(neutral, name), LEAST_LID_WAY),
+                own,
+                self._read(motion, name),
+            )
+            for name, own in (
+                ("blink left", avatar.eye_open_right),
+                ("blink right", avatar.eye_open_left),
+            )
+            if name in self._at
+        ]
+        shares = [lid.goes / lid.way for lid in lids]
+        mean = sum(shares) / max(len(shares), 1)
+        winks = _smooth(
+            (max(shares, default=0) - min(shares, default=0) - WINKS[0]) / (WINKS[1] - WINKS[0])
+        )
+        for lid, share in zip(lids, shares, strict=True):
+            goes = (mean + winks * (share - mean)) * lid.way
+            if goes > 0 and np.isfinite(lid.own):  # eyes that open wider have no end to their way
+                goes *= min(max(lid.own, LIDS[0]), WIDEST_EYE) / LIDS[1] / lid.way
+            motion[lid.place] = goes * lid.scale
 
 
 def _share(busy: float) -> float:
     """0 for a mouth at rest, 1 for a busy one, flat at both ends."""
-    share = min(max((busy - AT_REST) / (1 - AT_REST), 0.0), 1.0)
+    return _smooth((busy - AT_REST) / (1 - AT_REST))
+
+
+def _smooth(share: float) -> float:
+    """0 below 0, 1 above 1, flat at both ends."""
+    share = min(max(share, 0.0), 1.0)
     return share * share * (3 - 2 * share)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from lia_live.avatar.mouths import Mouths
 from lia_live.errors import MediaError
 from lia_live.evaluate.clips import Clip
 from lia_live.evaluate.driven import SETTLE_S, Driven
@@ -68,31 +69,31 @@ class Case:
 def same_identity(model: LIA, framed: FramedClip, nets: Nets, gallery: Gallery, tick: Tick) -> Case:
     """Reconstruct a clip from its first frame: absolute transfer of every frame."""
     crops, source = framed.crops, framed.crops[0]
-    look = look_at(model, source)
+    mouths = look_at(model, source)
     tally = Tally(source, nets)
     copied = gallery.source(source)
     wanted = _spaced(1, len(crops))
     shown: dict[int, Pixels] = {}
     for begin in range(0, len(crops), CHUNK):
         real = crops[begin : begin + CHUNK]
-        for offset, output in enumerate(reconstruct(model, look, real)):
+        for offset, output in enumerate(reconstruct(model, mouths, real)):
             tally.add_real(output, real[offset])
             gallery.add(output, real[offset], copied)
             if begin + offset in wanted:
                 shown[begin + offset] = output
             tick()
-    trembles, driver_trembles = jitter(model, look, crops[len(crops) // 2])
+    trembles, driver_trembles = jitter(model, mouths, crops[len(crops) // 2])
     return Case(
         clip=framed.name,
         source=framed.name,
         figures=tally.figures(),
         traces=tally.traces(),
-        neutral_l1=neutral_l1(model, look, source),
+        neutral_l1=neutral_l1(model, mouths, source),
         jitter_px=trembles,
         driver_jitter_px=driver_trembles,
         faceless=framed.faceless,
         source_picture=source,
-        rest_picture=reconstruct(model, look, [source])[0],
+        rest_picture=reconstruct(model, mouths, [source])[0],
         drivers=[crops[index] for index in shown],
         outputs=list(shown.values()),
     )
@@ -144,8 +145,8 @@ def cross_identity(
                 f"{clip.name} is over before the avatar has eased in", "use a longer clip"
             )
         trembles, driver_trembles = _product_jitter(driven, still, frame.captured_at)
-    look = avatar.look.to(model.dec.direction.weight.device)
-    rest = reconstruct(model, look, [avatar.crop])[0]
+    mouths = Mouths(avatar.look, avatar.mouths, model.directions)
+    rest = reconstruct(model, mouths, [avatar.crop])[0]
     return Case(
         clip=clip.name,
         source=avatar.name,

@@ -39,6 +39,14 @@ class Look:
         features = tuple(level.to(device) for level in self.features)
         return Look(self.latent.to(device), self.motion.to(device), features)
 
+    def repeated(self, count: int) -> Look:
+        """Of batch 1: the same look for ``count`` codes; nothing is copied."""
+        return Look(
+            self.latent.expand(count, -1),
+            self.motion.expand(count, -1),
+            tuple(level.expand(count, -1, -1, -1) for level in self.features),
+        )
+
 
 class LIA(nn.Module):
     """The whole network. Attribute names ``enc`` and ``dec`` are the official state_dict's prefixes."""

@@ -10,6 +10,8 @@ from torch import Tensor
 
 TEETH_SHARE: Final = 0.55
 """Upper teeth take at most this share of an opening: below them it is dark."""
+LIP_RISES: Final = 0.4
+"""How much of an opening lies above the line between a mouth's corners."""
 TOOTH_EDGES: Final = (0.0, 0.35, 0.62, 0.84)
 """Where a tooth ends and the next begins, from the middle of a mouth (0) to its corner (1): 8.5, 6.5 and 5.5 mm, the
 last foreshortened."""
@@ -20,9 +22,9 @@ GAP_DEPTH: Final = 0.12
 """Share of the light that a gap between two teeth takes."""
 FLESH: Final = (0.60, 0.38, 0.33)
 """RGB of lips in [0, 1], mean of portraits."""
-TONGUE_TINT: Final = (0.67, 0.50, 0.53)
+TONGUE_TINT: Final = (1.0, 0.78, 0.82)
 """A tongue's colour as a share of the lips', where light reaches it."""
-TONGUE_SHARE: Final = 0.85
+TONGUE_SHARE: Final = 0.9
 """How much it covers of the dark behind it."""
 
 
@@ -101,20 +103,27 @@ def mouth_colour(
     throat = throat * throat.new_tensor([1.0, 0.55, 0.55])
 
     hill = (1 - (across / 0.72) ** 2).clamp(min=0).sqrt() * (0.06 + 0.36 * gap)
-    tongue = _step(hill * ((gap - 0.14) / 0.14).clamp(0, 1) - from_lower, 0.05)
-    relief = 0.65 + 0.35 * (from_lower / 0.2).clamp(max=1)
+    hill = hill * ((gap - 0.14) / 0.14).clamp(0, 1)
+    tongue = _step(hill - from_lower, 0.1)
+    # round: from the shadow of the lower lip it comes up into the light, and goes back into the dark
+    way = (from_lower / hill.clamp(min=1e-3)).clamp(0, 1)
+    relief = 0.98 - 0.5 * way**2 - 0.2 * (1 - from_lower / 0.05).clamp(min=0)
+    relief = relief * (1 - 0.35 * (across / 0.72) ** 2).clamp(min=0)
+    relief = relief * (1 - 0.12 * torch.exp(-0.5 * (across / 0.07) ** 2) * way)  # its groove
     flesh = style.flesh * style.flesh.new_tensor(TONGUE_TINT) * relief[:, None]
     colour = _blend(throat, flesh, TONGUE_SHARE * tongue)
     brightness = style.flesh.mean(1) / (sum(FLESH) / 3)
     licked = TONGUE_SHARE * tongue * relief * brightness.clamp(max=1)
 
     # Teeth: two arcs that turn into the dark towards the corners, each tooth a little apart from the next. Lips that
-    # part a little show a dark line.
+    # all but meet show a dark line.
     apart, rounded = _single_teeth(off_middle)
-    light = (0.26 + 0.66 * style.light) * (1 - 0.6 * off_middle**2) * apart
+    light = (0.26 + 0.66 * style.light) * (1 - 0.75 * off_middle**2) * apart
     bend = 1 - 0.35 * off_middle**2
-    length = torch.minimum(style.upper * bend, TEETH_SHARE * column) * rounded
-    shown = _step(length - from_upper, 0.014) * (style.upper > 0)
+    # the row ends in a straight line, and the lip above it is an arch
+    below_arch = (style.upper * bend - LIP_RISES * (gap - column)).clamp(min=0)
+    length = torch.minimum(below_arch, TEETH_SHARE * column) * rounded
+    shown = _step(length - from_upper, 0.014) * (length / 0.02).clamp(max=1)
     below_lip = 0.7 + 0.3 * (from_upper / 0.03).clamp(max=1)  # shadow of the lip
     shown = shown * teeth_are_lit(column)
     colour = _blend(colour, style.tooth * (light * below_lip)[:, None], shown)
@@ -131,8 +140,10 @@ def arch(across: Tensor) -> Tensor:
 
 
 def teeth_are_lit(column: Tensor) -> Tensor:
-    """0 where lips are so near to each other (eye distances) that a dark line is all that is seen between, else 1."""
-    return _step(column - 0.03, 0.03)
+    """How much light falls on teeth between lips ``column`` eye distances apart: 0 where a dark line is all that is seen,
+    then shadow, 1 where they are well apart.
+    """
+    return _step(column - 0.012, 0.016) * (0.8 + 0.2 * ((column - 0.02) / 0.06).clamp(0, 1))
 
 
 def _single_teeth(off_middle: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import torch
@@ -57,6 +57,8 @@ class Puppets:
         everybody = torch.arange(len(images), device=images.device) % len(rig)
         # (K N,) between the lips in the picture, eye distances
         self.gap = rig.opening(self.shown).clamp(min=LEAST_GAP)
+        # (K N,) share in which the insides of mouths are the picture's own, 0 to 1
+        self.inside = ((self.gap - 0.03) / 0.04).clamp(0, 1)
         self._levels = _pyramid(images)
         # the texture is the portrait itself: a vertex's place in it
         self._uv = rig.rest[..., :2] if shown is None else rig.pose(everybody, shown)[..., :2]
@@ -102,6 +104,8 @@ class Puppets:
         here = picture, 0, row, column
         gap = self.rig.opening(scene.theta)
         style = self.styles.pick(scene.style[picture])
+        own = self.inside[scene.index[picture]]
+        style = replace(style, upper=style.upper * (1 - own))  # those that are seen are all
         mouth, light = mouth_colour(
             across[here] / inside[here], down[here] / inside[here], gap[picture], style
         )
@@ -119,11 +123,13 @@ class Puppets:
         own_gap = self.gap[index].view(-1, 1, 1, 1)
         ratio = rims_apart(self.rig.opening(theta)).view(-1, 1, 1, 1) / rims_apart(own_gap)
         below = down * ratio
-        shows = ((own_gap - 0.03) / 0.04).clamp(0, 1)
+        shows = self.inside[index].view(-1, 1, 1, 1)
         lip = 1 - MOUTH_TUCK / rims_apart(own_gap)  # the lower one's edge in the portrait
         fade = ((below - lip) / 0.14 + 1).clamp(0, 1) * ((ratio - 1) / 0.25).clamp(0, 1)
-        column = self.rig.opening(theta).view(-1, 1, 1, 1) * arch(across)
-        painted = inside * (1 - shows * (1 - fade) * teeth_are_lit(column))
+        gap = self.rig.opening(theta).view(-1, 1, 1, 1)
+        lit, before = (teeth_are_lit(apart * arch(across)) for apart in (gap, own_gap))
+        lit = (lit / before.clamp(min=1e-3)).clamp(max=1)  # what is dark in the picture is dark enough
+        painted = inside * (1 - shows * (1 - fade) * lit)
         place = maps[:, :2] + maps[:, 5:7] * below.clamp(0, 1)
         return Mouths(place, painted, inside, across, down)
 

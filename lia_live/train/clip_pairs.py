@@ -14,6 +14,7 @@ from torch.nn import functional
 from lia_live.errors import ConfigError
 from lia_live.model.labels import LIDS
 from lia_live.puppet import mesh
+from lia_live.puppet.lips import nearest_look
 from lia_live.puppet.maps import pixel_middles
 from lia_live.puppet.raster import rasterise
 from lia_live.puppet.rig import Rig
@@ -44,12 +45,19 @@ MEASURED: Final = (YAW, PITCH, ROLL, X, Y, SCALE, OPEN, BLINK_L, BLINK_R, GAZE_X
 """Labels that the landmarks of a single frame give; of the others they only tell changes (``Rig.compared``)."""
 
 
+RIGGED: Final = 256
+"""Frames whose lips are measured at a time."""
+
+
 @dataclass(frozen=True)
 class ClipPairsConfig:
     """How two frames become a pair."""
 
     first_source: float = 0.0
     """Share of pairs whose source is the clip's first frame: the picture that is going to be animated."""
+    first_frames: int = 1
+    """So many frames at a clip's beginning are that picture, lips ever further apart (``puppet.lips``): of them, the
+    source is the one that an avatar shows in the target."""
     same_frame: float = 0.1
     """Share of pairs whose target is the source itself: teaches sharp copying. All others are two frames."""
     mirror: float = 0.5
@@ -63,6 +71,8 @@ class ClipPairsConfig:
         for name in ("first_source", "same_frame", "mirror", "reframe"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"clip_pairs.{name} must be in [0, 1], got {getattr(self, name)}")
+        if self.first_frames < 1:
+            raise ConfigError(f"clip_pairs.first_frames must be 1 or more, got {self.first_frames}")
 
 
 class ClipPairs:
@@ -84,6 +94,10 @@ class ClipPairs:
         known = torch.zeros(16, device=self.device)
         known[list(MEASURED)] = 1
         self._known = known
+        self._gaps: Tensor | None = None  # (F,) between the lips, eye distances
+        if self.config.first_frames > 1:
+            parts = self._landmarks.split(RIGGED)
+            self._gaps = torch.cat([Rig(part, clips.side).gap for part in parts])
 
     def __len__(self) -> int:
         return len(self._starts) - 1
@@ -155,9 +169,14 @@ class ClipPairs:
         draw = torch.rand(len(index), 4, generator=generator, device=self.device)
         first, length = self._starts[index], self._starts[index + 1] - self._starts[index]
         source = first + (draw[:, 0] * length).long().clamp(max=length - 1)
-        source = torch.where(draw[:, 2] < self.config.first_source, first, source)
+        leads = draw[:, 2] < self.config.first_source
+        source = torch.where(leads, first, source)
         away = 1 + (draw[:, 1] * (length - 1)).long().clamp(max=length - 2)  # 1 to length - 1
         target = first + (source - first + away) % length
+        if self._gaps is not None:
+            pictures = first[:, None] + torch.arange(self.config.first_frames, device=self.device)
+            near = nearest_look(self._gaps[pictures], self._gaps[target])
+            source = torch.where(leads, first + near, source)
         return source, torch.where(draw[:, 3] < self.config.same_frame, source, target)
 
     def _reframing(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -106,7 +106,7 @@ def check_groups(prepared: Prepared, groups: Sequence[str]) -> None:
 
 
 def _performer(portraits: Portraits, device: torch.device | str) -> Performer | None:
-    return Performer(portraits, device, opened=True) if len(portraits) else None
+    return Performer(portraits, device, looks=True) if len(portraits) else None
 
 
 def _clip_pairs(clips: Clips, chosen: Tensor, device: torch.device | str) -> ClipPairs | None:

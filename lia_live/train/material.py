@@ -16,8 +16,8 @@ from lia_live.errors import AvatarError, MediaError
 from lia_live.frame import Pixels
 from lia_live.model import to_pixels
 from lia_live.model.config import Framing
+from lia_live.puppet.lips import GAPS, moved_apart
 from lia_live.puppet.maps import pixel_middles
-from lia_live.puppet.opening import open_mouth
 from lia_live.train.clip_pairs import ClipPairs, ClipPairsConfig
 from lia_live.train.clips import Clips, starts_of
 from lia_live.train.clips import join as join_clips
@@ -74,8 +74,9 @@ def from_clip(avatar: Avatar, clips: Clips, device: torch.device | str = "cpu") 
     tests is that moment, or else the first frame that is trained on.
     """
     longest = int(clips.lengths.argmax())
-    others = clips.select(torch.arange(len(clips)) != longest)
-    clip = clips.select(torch.tensor([longest]))
+    every = [clips.select(torch.tensor([number])) for number in range(len(clips))]
+    others = [_led_by(one, one, 0) for number, one in enumerate(every) if number != longest]
+    clip = every[longest]
     frames = len(clip.frames)
     if frames < LEAST_FRAMES:
         raise MediaError(
@@ -95,16 +96,16 @@ def from_clip(avatar: Avatar, clips: Clips, device: torch.device | str = "cpu") 
     pictures = [np.ascontiguousarray(frame) for frame in clip.frames.permute(0, 2, 3, 1).numpy()]
     portrait = _portrait(avatar)
     pairs = ClipPairs(
-        join_clips([training, others]) if len(others) else training,
+        join_clips([training, *others]),
         device,
-        ClipPairsConfig(first_source=0.5, reframe=0.3),
+        ClipPairsConfig(first_source=0.5, first_frames=len(GAPS), reframe=0.3),
     )
     validated, judged = (Test(pictures[shown], pictures[start:stop]) for start, stop in tests)
     seconds = float((clips.lengths / clips.fps).sum())
     is_moment = "of which the portrait is a moment" if moment is not None else "beside the portrait"
     return Material(
         Data(
-            Performer(portrait, device, opened=True),
+            Performer(portrait, device, looks=True),
             pairs,
             None,
             fingerprint(Prepared(portrait, clips)),
@@ -137,7 +138,7 @@ def from_pictures(
     photographs = f"{1 + len(distinct)} photographs" if distinct else "one photograph"
     return Material(
         Data(
-            Performer(trained, device, opened=True),
+            Performer(trained, device, looks=True),
             None,
             None,
             fingerprint(Prepared(trained, None)),
@@ -186,17 +187,19 @@ def moment_of(avatar: Avatar, clip: Clips) -> int | None:
 
 
 def _led_by(training: Clips, clip: Clips, frame: int) -> Clips:
-    """``training`` with a frame of ``clip`` before it: pairs whose source is the first frame have that one. As the
-    source of an avatar it has its mouth open.
+    """``training`` with a frame of ``clip`` before it, its lips apart in all the ways of an avatar: pairs whose source
+    is the first frame have one of these.
     """
-    opened = open_mouth(
+    shown = moved_apart(
         clip.frames[frame].permute(1, 2, 0).numpy(), clip.landmarks[frame].numpy(), Framing()
     )
+    pictures = torch.stack([torch.tensor(one.picture).permute(2, 0, 1) for one in shown])
+    landmarks = torch.stack([torch.tensor(one.landmarks) for one in shown])
     return replace(
         training,
-        frames=torch.cat([torch.tensor(opened.picture).permute(2, 0, 1)[None], training.frames]),
-        landmarks=torch.cat([torch.tensor(opened.landmarks)[None], training.landmarks]),
-        starts=starts_of([len(training.frames) + 1]),
+        frames=torch.cat([pictures, training.frames]),
+        landmarks=torch.cat([landmarks, training.landmarks]),
+        starts=starts_of([len(training.frames) + len(shown)]),
     )
 
 

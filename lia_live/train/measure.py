@@ -113,7 +113,7 @@ def main() -> None:
     portraits = Prepared.load(arguments.data).portraits
     if portraits is None:
         parser.error(f"{arguments.data} holds no portraits")
-    performer = Performer(portraits.select(portraits.held_out), opened=True)
+    performer = Performer(portraits.select(portraits.held_out), looks=True)
     figures, rows = performance(teacher, performed(performer), model.config.size)
     if arguments.out is not None:
         FolderReporter(arguments.out, print).pictures(0, rows)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lia_live.errors import ConfigError
-from lia_live.puppet import mesh, opening
+from lia_live.puppet import lips, mesh
 from lia_live.puppet.maps import pixel_middles, resized
 from lia_live.puppet.mouth import MouthStyle
 from lia_live.puppet.puppets import Puppets, Scene, columns, rims_apart
@@ -29,6 +29,9 @@ SEAM_WEIGHT: Final = 2.0
 """The same for the line between lips that shut. What counts more is drawn broader than it is by a network that errs in
 where it lies; shut lids, whose lashes the portrait shows, would be smudges: their line counts as eyes do."""
 EYES, MOUTH = (mesh.REGIONS.index(name) for name in ("eyes", "mouth"))
+TREMBLE: Final = 0.008
+"""Standard deviation, eye distances, by which targets' lips differ from those that their source is chosen for: an
+avatar keeps a look for a while (``avatar.mouths``)."""
 SHUT: Final = 0.02
 """Lips that are nearer to each other, eye distances, show nothing of what is behind them."""
 
@@ -45,8 +48,10 @@ class PerformerConfig:
     """Share of pairs whose target is the source's own performance: teaches sharp copying; 0 to 1."""
     rest_target: float = 0.0
     """Share of pairs whose target is the portrait as it was photographed; 0 to 1."""
+    any_look: float = 0.15
+    """Share of pairs whose source has its lips apart in any way, and not nearly as the target has; 0 to 1."""
     rest_source: float = 0.3
-    """Share of pairs whose source is the portrait as it was photographed, or with its mouth opened; 0 to 1."""
+    """Share of pairs whose source is the portrait as it was photographed, but for its lips; 0 to 1."""
     mirror: float = 0.5
     """Share of pairs that are mirrored; 0 to 1."""
     motion: MotionConfig = field(default_factory=MotionConfig)
@@ -67,20 +72,22 @@ class Performer:
         device: torch.device | str = "cpu",
         config: PerformerConfig | None = None,
         *,
-        opened: bool = False,
+        looks: bool = False,
     ) -> None:
-        """``opened``: sources whose mouths are closed open them first, as avatars do."""
+        """``looks``: portraits have several looks, lips apart as ``puppet.lips`` moves them, as avatars have."""
         self.device = torch.device(device)
         self.config = config or PerformerConfig()
         images, landmarks = portraits.images.to(self.device), portraits.landmarks.to(self.device)
         self._puppets = (
-            opening.opened(images, landmarks)
-            if opened
+            lips.looks(images, landmarks)
+            if looks
             else Puppets(images, Rig(landmarks, portraits.side))
         )
         self.rig = self._puppets.rig
-        # where the numbers of looks with open mouths begin
-        self._second = len(self._puppets) - len(self)
+        # (N, K) between the lips in looks 1 to K, eye distances
+        gaps = self.rig.opening(self._puppets.shown).view(-1, len(self))
+        self._gaps = gaps[1:].T if looks else gaps.T
+        self._first = len(self) if looks else 0  # number of portrait 0's look 1
         self._inside = torch.from_numpy(mesh.mouth_triangles()).to(self.device)
         generator = torch.Generator(self.device).manual_seed(1)
         strangers = MouthStyle.drawn(*self._puppets.complexion, generator)
@@ -104,21 +111,22 @@ class Performer:
         raster = raster or raster_side(size)
         config, batch, index = self.config, len(index), index.to(self.device)
         own = self.rig.own[index]
-        source = sample_theta(own, generator, config.motion)
-        rests = self._chosen(batch, config.rest_source, generator)
-        source = torch.where(rests, self._puppets.shown[index + self._second], source)
         target = sample_theta(own, generator, config.motion)
         crossing = round(config.cross_identity * batch)
         other = torch.randint(len(self), (crossing,), generator=generator, device=self.device)
         photographed = within_reach(self.rig.own[other], own[:crossing])
         as_they_are = self._chosen(crossing, config.rest_driver, generator)
         target[:crossing] = torch.where(as_they_are, photographed, target[:crossing])
-        target = torch.where(self._chosen(batch, config.same_pose, generator), source, target)
         target = torch.where(self._chosen(batch, config.rest_target, generator), own, target)
+        look = self._any_look(index, target, generator)
+        source = sample_theta(own, generator, config.motion)
+        rests = self._chosen(batch, config.rest_source, generator)
+        source = torch.where(rests, self._puppets.shown[look], source)
+        target = torch.where(self._chosen(batch, config.same_pose, generator), source, target)
 
-        shut = self._shuts(target)  # what people see then is the portrait itself
+        seen = self._look(index, target)
         scene = self._scene(
-            torch.cat([index + self._second, index + self._second * ~shut, other]),
+            torch.cat([look, seen, other]),
             torch.cat([source, target, target[:crossing]]),
             raster,
             strangers=crossing,
@@ -181,6 +189,22 @@ class Performer:
             frames.append(self._puppets.paint(self._scene(index, part, raster), size)[0])
         return torch.cat(frames)
 
+    def _look(self, index: Tensor, theta: Tensor, gap_error: Tensor | float = 0.0) -> Tensor:
+        """(B,) int64: the look in which avatars of portraits ``index`` (B,) show theta (B, 16)."""
+        near = lips.nearest_look(self._gaps[index], self.rig.opening(theta) + gap_error)
+        return index + self._first + len(self) * near
+
+    def _any_look(self, index: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
+        """(B,) int64: that of ``target`` (B, 16) or, for a share of them, whichever."""
+        tremble = TREMBLE * torch.randn(len(index), generator=generator, device=self.device)
+        near = self._look(index, target, tremble)
+        count = self._gaps.shape[1]
+        some = torch.randint(count, near.shape, generator=generator, device=self.device)
+        some = index + self._first + len(self) * some
+        return torch.where(
+            self._chosen(len(index), self.config.any_look, generator)[:, 0], some, near
+        )
+
     def _scene(self, index: Tensor, theta: Tensor, raster: int, strangers: int = 0) -> Scene:
         """The last ``strangers`` have teeth of their own: drivers, whose mouths nobody has to guess."""
         style = index.clone()
@@ -205,7 +229,9 @@ class Performer:
         )
         painted, inside = scene.mouths.painted[rows], scene.mouths.inside[rows]
         to_teeth, seen = self._teeth(scene, batch)
-        teeth = seen & (inside > 0.5) & (painted < 0.05)
+        inside = inside > 0.5
+        teeth = seen & inside & (painted < 0.05)
+        painted = painted.maximum((inside & ~seen).float())  # what the source hides must be painted
         displacement = torch.where(teeth, to_teeth, displacement)
         valid = valid | teeth
         region = torch.where(

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from lia_live.avatar import Avatar, describe, read_label
 from lia_live.errors import AvatarError, LiaLiveError, StorageError
+from lia_live.model import LIA, Direction
 from tests.avatar.pictures import tiny
 from tests.track.faces import hopper, room
 
@@ -51,6 +52,45 @@ def test_what_is_saved_comes_back(avatar: Avatar, bundle: Path) -> None:
     assert [path.name for path in bundle.parent.iterdir()] == ["grace.avatar"]
     again.save(bundle)  # over itself
     assert Avatar.load(bundle, tiny()).name == "Grace"
+
+
+def with_mouths() -> Avatar:
+    model = LIA(tiny().config).eval()
+    model.load_state_dict(tiny().state_dict())
+    model.directions = (Direction("mouth open"), *model.directions[1:])
+    return Avatar.from_image(hopper(), model)
+
+
+def test_looks_of_its_mouth_come_back(tmp_path: Path) -> None:
+    avatar = with_mouths()
+    assert len(avatar.mouths) == 4
+    path = tmp_path / "grace.avatar"
+    avatar.save(path)
+    assert describe(path)["version"] == 3
+    again = Avatar.load(path, tiny())
+    assert [mouth.by for mouth in again.mouths] == pytest.approx([m.by for m in avatar.mouths])
+    for one, other in zip(again.mouths, avatar.mouths, strict=True):
+        assert torch.equal(one.look.latent, other.look.latent)
+        assert torch.equal(one.look.motion, other.look.motion)
+        for found, kept in zip(one.look.features, other.look.features, strict=True):
+            assert torch.equal(found, kept)
+
+
+@pytest.mark.parametrize(
+    "change, word",
+    [
+        (lambda t: t.pop("mouths.2.motion"), "mouths.2.motion"),
+        (lambda t: t.pop("mouths.by"), "mouths.by"),
+        (lambda t: t["mouths.by"].fill_(float("nan")), "not finite"),
+        (lambda t: t.update({"mouths.by": torch.zeros(3)}), "shape"),
+        (lambda t: t.update({"mouths.4.latent": torch.zeros(1, 32)}), "mouths.4.latent"),
+    ],
+)
+def test_spoiled_mouths(tmp_path: Path, change: Callable[[dict], object], word: str) -> None:
+    path = tmp_path / "grace.avatar"
+    with_mouths().save(path)
+    other_tensors(change)(path)
+    refused(path, word)
 
 
 def test_a_full_frame_avatar_without_consent(tmp_path: Path) -> None:
@@ -168,7 +208,8 @@ SPOILED = {
     "not finite": (other_tensors(not_finite), "not finite"),
     "infinite": (other_tensors(lambda t: t["landmarks"].fill_(float("inf"))), "not finite"),
     "too large": (other_tensors(lambda t: t.update(evil=torch.zeros(2**21))), "more than"),
-    "newer": (other_label(version="2"), "version 2"),
+    "newer": (other_label(version="5"), "version 5"),
+    "version of other parts": (other_label(version="3"), "mouths.0.features.0"),
     "version of letters": (other_label(version="new\nline" * 50), "version"),
     "another format": (other_label(format="weights"), "not an avatar"),
     "no name": (other_label(name=None), "labels"),

@@ -28,7 +28,7 @@ def bundle(files, tmp_path):
     return path
 
 
-def test_a_closed_mouth_is_opened_unless_it_is_to_be_kept(tmp_path):
+def test_a_mouth_has_other_looks_unless_it_is_to_be_kept(tmp_path):
     picture = tmp_path / "grace.png"
     Image.fromarray(hopper()).save(picture)
     made = []
@@ -37,11 +37,12 @@ def test_a_closed_mouth_is_opened_unless_it_is_to_be_kept(tmp_path):
         words = [*words, "--consent", "permission", "--device", "cpu"]
         assert main(["avatar", "build", str(picture), "--out", str(path), *words]) == 0
         made.append(load_file(path))
-    opened, kept = made
-    assert set(opened) == set(kept)
-    differ = {key for key in opened if not torch.equal(opened[key], kept[key])}
-    assert "look.latent" in differ
-    assert not differ & {"crop", "thumbnail", "landmarks"}
+    moved, kept = made
+    others = set(moved) - set(kept)
+    assert {"mouths.by", "mouths.0.latent", "mouths.3.latent"} < others
+    assert all(key.startswith("mouths.") for key in others)
+    for key in ("crop", "thumbnail", "landmarks", "look.motion"):
+        assert torch.equal(moved[key], kept[key])
 
 
 def test_bundle_says_what_it_is(bundle, capsys):

@@ -169,7 +169,7 @@ def test_who_stops_smiling_is_not_busy() -> None:
 @pytest.mark.parametrize("own", [0.0, 0.06, math.nan])
 def test_closed_lips_move_as_they_are_told(own: float) -> None:
     avatar = PlainShape(mouth_open=own, mouth_width=math.nan, eye_open_left=math.nan)
-    told = motion(mouth_open=0.2, smile=-0.3, brow_raise=0.5, blink_right=0.5)
+    told = motion(mouth_open=0.2, smile=-0.3, brow_raise=0.5, blink_right=0.6)
     retargeting = Retargeting(AXES)
     for who in (avatar, None):
         for _ in range(30):
@@ -228,11 +228,28 @@ def test_each_eye_goes_its_own_way() -> None:
     assert out[PLACE["blink right"]] == pytest.approx(0.5 * UNIT["blink right"])
 
 
+def test_lids_shut_as_one_but_for_a_wink() -> None:
+    """Of a turned head the far eye is read as less shut than it is."""
+    avatar = PlainShape(eye_open_left=0.28, eye_open_right=0.28)
+
+    def closures(left: float, right: float) -> list[float]:
+        told = motion(blink_left=left, blink_right=right)
+        out = Retargeting(AXES).about(told, 1.0, AT_REST, avatar, TICK)
+        return [float(out[PLACE[eye]] / UNIT[eye]) for eye in ("blink left", "blink right")]
+
+    assert closures(0.6, 0.8) == pytest.approx([0.7, 0.7])
+    assert closures(0.0, 0.9) == pytest.approx([0.0, 0.9]), "a wink"
+    between = np.array([closures(0.2, 0.2 + apart) for apart in np.linspace(0, 0.7, 60)])
+    assert (np.diff(between[:, 1] - between[:, 0]) >= -1e-9).all()
+    assert np.abs(np.diff(between, axis=0)).max() < 0.06, "without a jump"
+
+
 def test_a_wrong_measure_of_lids_does_not_make_them_flutter() -> None:
     def ratio(told: float, neutral: float, own: float) -> float:
-        avatar = PlainShape(eye_open_right=own)
-        rest = motion(blink_left=neutral)
-        out = Retargeting(AXES).about(motion(blink_left=told), 1.0, rest, avatar, TICK)
+        avatar = PlainShape(eye_open_left=own, eye_open_right=own)
+        rest = motion(blink_left=neutral, blink_right=neutral)
+        both = motion(blink_left=told, blink_right=told)
+        out = Retargeting(AXES).about(both, 1.0, rest, avatar, TICK)
         return float(out[PLACE["blink left"]] / UNIT["blink left"] / told)
 
     assert ratio(0.05, 0.95, 0.28) == pytest.approx(1 / 0.35), "a driver who looks asleep"

@@ -22,7 +22,7 @@ from lia_live.evaluate.movement import Movement
 from lia_live.io import VideoReader
 from lia_live.model import LIA, LIAConfig, load_model
 from lia_live.model.config import Framing
-from lia_live.puppet.opening import open_mouth
+from lia_live.puppet.lips import GAPS, moved_apart
 from lia_live.train.clips import Clips
 from lia_live.train.devices import open_fabric
 from lia_live.train.finetune import FinetuneConfig, asked_for, finetune, verdict
@@ -90,11 +90,11 @@ def fabric() -> Fabric:
     return open_fabric("cpu")
 
 
-def with_open_mouth(clip: Clips, frame: int) -> torch.Tensor:
+def with_lips_apart(clip: Clips, frame: int) -> torch.Tensor:
     """As an avatar of it is seen."""
     picture = clip.frames[frame].permute(1, 2, 0).numpy()
-    opened = open_mouth(picture, clip.landmarks[frame].numpy(), Framing())
-    return torch.tensor(opened.picture).permute(2, 0, 1)
+    ways = moved_apart(picture, clip.landmarks[frame].numpy(), Framing())
+    return torch.stack([torch.tensor(lips.picture).permute(2, 0, 1) for lips in ways])
 
 
 def test_nothing_held_out_is_trained_on(avatar: Avatar, clip: Clips) -> None:
@@ -104,12 +104,13 @@ def test_nothing_held_out_is_trained_on(avatar: Avatar, clip: Clips) -> None:
     assert (held, validation) == (round(0.3 * count), round(0.1 * count))
     assert material.data.clips is not None
     trained = material.data.clips._frames
-    assert len(trained) == count - held - validation + 1  # the source leads, once more
-    assert torch.equal(trained[1:], clip.frames[: count - held - validation])
+    looks = len(GAPS)
+    assert len(trained) == count - held - validation + looks  # the source leads, in all its looks
+    assert torch.equal(trained[looks:], clip.frames[: count - held - validation])
     last = clip.frames[-1].permute(1, 2, 0).numpy()
     assert np.array_equal(material.held_out.real[-1], last)
     # another person's portrait: no moment of the clip
-    assert torch.equal(trained[0], with_open_mouth(clip, 0))
+    assert torch.equal(trained[:looks], with_lips_apart(clip, 0))
 
 
 def test_a_portrait_from_the_clip_is_recognised_and_leads(
@@ -124,7 +125,8 @@ def test_a_portrait_from_the_clip_is_recognised_and_leads(
         shown = clip.frames[found].permute(1, 2, 0).numpy()
         assert np.array_equal(material.held_out.source, shown)
         assert material.data.clips is not None
-        assert torch.equal(material.data.clips._frames[0], with_open_mouth(clip, found))
+        leading = material.data.clips._frames[: len(GAPS)]
+        assert torch.equal(leading, with_lips_apart(clip, found))
 
 
 def test_a_portrait_from_the_end_has_the_beginning_held_out(
