@@ -140,8 +140,8 @@ def arch(across: Tensor) -> Tensor:
 
 
 def teeth_are_lit(column: Tensor) -> Tensor:
-    """How much light falls on teeth between lips ``column`` eye distances apart: 0 where a dark line is all that is seen,
-    then shadow, 1 where they are well apart.
+    """How much light falls on teeth between lips ``column`` eye distances apart: 0 where a dark line is all that is
+    seen, then shadow, 1 where they are well apart.
     """
     return _step(column - 0.012, 0.016) * (0.8 + 0.2 * ((column - 0.02) / 0.06).clamp(0, 1))
 
