@@ -128,7 +128,9 @@ class Puppets:
         fade = ((below - lip) / 0.14 + 1).clamp(0, 1) * ((ratio - 1) / 0.25).clamp(0, 1)
         gap = self.rig.opening(theta).view(-1, 1, 1, 1)
         lit, before = (teeth_are_lit(apart * arch(across)) for apart in (gap, own_gap))
-        lit = (lit / before.clamp(min=1e-3)).clamp(max=1)  # what is dark in the picture is dark enough
+        lit = (lit / before.clamp(min=1e-3)).clamp(
+            max=1
+        )  # what is dark in the picture is dark enough
         painted = inside * (1 - shows * (1 - fade) * lit)
         place = maps[:, :2] + maps[:, 5:7] * below.clamp(0, 1)
         return Mouths(place, painted, inside, across, down)
