@@ -104,7 +104,7 @@ class Puppets:
         here = picture, 0, row, column
         gap = self.rig.opening(scene.theta)
         style = self.styles.pick(scene.style[picture])
-        own = self.inside[scene.index[picture]]
+        own = ((self.gap[scene.index[picture]] - 0.05) / 0.03).clamp(0, 1)
         style = replace(style, upper=style.upper * (1 - own))  # those that are seen are all
         mouth, light = mouth_colour(
             across[here] / inside[here], down[here] / inside[here], gap[picture], style

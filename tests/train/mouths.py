@@ -10,7 +10,7 @@ from lia_live.train.motion import MotionConfig
 from lia_live.train.pairs import Pairs
 from lia_live.train.performer import Performer, PerformerConfig
 from lia_live.train.portraits import Portraits
-from tests.train.faces import drawn_portraits
+from tests.train.faces import smiling_portraits
 
 
 def wide_open(size: int, portraits: Portraits | None = None) -> Pairs:
@@ -22,7 +22,7 @@ def wide_open(size: int, portraits: Portraits | None = None) -> Pairs:
         light=LightConfig(0, 0),
         motion=MotionConfig(open_share=1.0, small_share=0.0, aside_share=0.0),
     )
-    performer = Performer(portraits or drawn_portraits(), config=config)
+    performer = Performer(portraits or smiling_portraits(), config=config)
     generator = torch.Generator().manual_seed(3)
     return Pairs.of_performance(performer.pairs(torch.arange(6) % 3, generator, size, size))
 
